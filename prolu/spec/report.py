@@ -1,0 +1,199 @@
+"""What a run reports while it lives: progress, metrics, bias statistics, checkpoints, its end.
+
+One definition for the trainer that produces it, the queue that stores it and the API that serves it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FailureClass = Literal[
+    "node_lost",
+    "preempted",
+    "ray_infra",
+    "host_oom",
+    "gpu_oom",
+    "storage",
+    "lease_expired",
+    "nan_loss",
+    "user_error",
+    "timeout",
+]
+
+# Probabilities of the quantiles in every distribution.
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+class Record(BaseModel):
+    """A frozen value that a run reports."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Histogram(Record):
+    """Counts between edges; `edges` has one entry more than `counts`."""
+
+    edges: list[float]
+    """Bin edges, rising; the last bin includes its right edge."""
+    counts: list[int]
+    """Values in each bin; they sum to the number of values."""
+
+
+class Distribution(Record):
+    """A set of numbers, summarised. Of an empty set every number is null and the histogram has no bins."""
+
+    mean: float | None
+    """Arithmetic mean."""
+    std: float | None
+    """Standard deviation of the population (divisor n)."""
+    min: float | None
+    """Smallest value."""
+    max: float | None
+    """Largest value."""
+    quantiles: dict[str, float]
+    """Quantile by probability (`"0.5"` is the median), linearly interpolated."""
+    histogram: Histogram
+    """Equal bins from min to max."""
+
+
+class BiasPopulation(Record):
+    """The encoder biases of one set of latents."""
+
+    count: int
+    """Latents in the set."""
+    fraction_negative: float | None
+    """Share with b < 0; null of an empty set."""
+    fraction_zero: float | None
+    """Share with b == 0."""
+    fraction_positive: float | None
+    """Share with b > 0: the slack in which a ProLU bias acts as zero."""
+    bias: Distribution
+    """b_enc, in units of the normalised activation's projection m."""
+    threshold: Distribution
+    """Effective thresholds max(0, -b)."""
+
+
+class BiasStatistics(Record):
+    """The encoder biases at one step: of all latents, and of the alive and the dead apart."""
+
+    all: BiasPopulation
+    """Every latent."""
+    alive: BiasPopulation
+    """Latents that fired within the dead window."""
+    dead: BiasPopulation
+    """Latents that did not."""
+
+
+class Progress(Record):
+    """How far the run is; the last one counts."""
+
+    kind: Literal["progress"] = "progress"
+    """Tag of the union."""
+    phase: Literal["preparing", "extracting", "waiting_for_extraction", "training", "evaluating"]
+    """What the run is doing."""
+    done: int
+    """Steps trained, or tokens extracted."""
+    total: int
+    """Steps or tokens in all; 0 where unknown."""
+
+
+class MetricPoint(Record):
+    """Metrics at one step, by the formulas of `prolu.analysis.metrics`."""
+
+    kind: Literal["metrics"] = "metrics"
+    """Tag of the union."""
+    split: Literal["train", "held_out"]
+    """`train` is one batch, `held_out` the whole evaluation set."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Activations read."""
+    values: dict[str, float]
+    """Value by metric name."""
+
+
+class BiasSnapshot(Record):
+    """Bias statistics at one step."""
+
+    kind: Literal["bias_snapshot"] = "bias_snapshot"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Activations read."""
+    statistics: BiasStatistics
+    """The statistics."""
+
+
+class CheckpointFile(Record):
+    """One file of a checkpoint."""
+
+    name: str
+    """File name within the checkpoint's folder."""
+    bytes: int
+    """Size."""
+    sha256: str
+    """Checksum, 64 hex digits."""
+
+
+class CheckpointWritten(Record):
+    """A checkpoint whose files and manifest are all in the artifact store."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Activations read."""
+    path: str
+    """Folder below the artifact root: `runs/{id}/e{epoch}/step-{step}`."""
+    files: list[CheckpointFile]
+    """Every file but the manifest."""
+    final: bool
+    """Whether it is the run's last, written after the last step."""
+
+
+class Succeeded(Record):
+    """The run reached its last step."""
+
+    kind: Literal["succeeded"] = "succeeded"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    metrics: dict[str, float]
+    """Final held-out metrics."""
+
+
+class Failed(Record):
+    """The attempt ended in an error."""
+
+    kind: Literal["failed"] = "failed"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    failure_class: FailureClass
+    """Decides whether the run is tried again."""
+    message: str
+    """What happened, in one sentence."""
+    traceback_tail: str = ""
+    """The end of the traceback, for the owner of the run."""
+
+
+class Stopped(Record):
+    """The attempt ended because it was asked to; a checkpoint was written if a step had been trained."""
+
+    kind: Literal["stopped"] = "stopped"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    reason: Literal["cancel", "pause", "preempt", "orphaned"]
+    """Who asked, and what for."""
+
+
+Outcome = Succeeded | Failed | Stopped
+Report = Annotated[
+    Progress | MetricPoint | BiasSnapshot | CheckpointWritten | Succeeded | Failed | Stopped,
+    Field(discriminator="kind"),
+]

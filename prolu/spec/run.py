@@ -1,0 +1,57 @@
+"""One training run, the unit that is queued, trained, checkpointed and queried."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from prolu.spec.base import Spec, digest_of
+from prolu.spec.data import DataSpec
+from prolu.spec.resources import ResourcesSpec
+from prolu.spec.sae import SaeSpec
+from prolu.spec.sparsity import SparsitySpec
+from prolu.spec.training import TrainingSpec
+
+Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class RunSpec(Spec):
+    """A complete description of one run; equal digests train equal weights on equal hardware."""
+
+    version: Literal[1] = 1
+    """Version of the job language."""
+    name: Name = ""
+    """Label for people, at most 200 characters; not part of the digest."""
+    data: DataSpec
+    """Where activations come from."""
+    sae: SaeSpec
+    """The autoencoder."""
+    sparsity: SparsitySpec
+    """The sparsity penalty."""
+    training: TrainingSpec
+    """The training loop."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """What the run asks of the cluster."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.sae.decoder_norm == "unit" and self.sae.decoder_init_norm != 1.0:
+            raise ValueError(
+                f"sae.decoder_init_norm is {self.sae.decoder_init_norm} but sae.decoder_norm is 'unit'; "
+                "leave decoder_init_norm at 1 or choose decoder_norm: free"
+            )
+        if self.sparsity.warmup_steps > self.training.steps:
+            raise ValueError(
+                f"sparsity.warmup_steps is {self.sparsity.warmup_steps}, more than the {self.training.steps} steps of the run; "
+                "shorten it or train longer"
+            )
+        return self
+
+    def digest(self) -> str:
+        """Return the sha256 of the canonical form: sorted keys, defaults filled in, without the name."""
+        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+
+    def data_digest(self) -> str:
+        """Return the sha256 of the data part alone: equal digests read equal activations."""
+        return digest_of(self.data.model_dump(mode="json"))
