@@ -20,6 +20,7 @@ FailureClass = Literal[
     "nan_loss",
     "user_error",
     "timeout",
+    "internal_error",
 ]
 
 # Probabilities of the quantiles in every distribution.

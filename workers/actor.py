@@ -1,0 +1,160 @@
+"""The Ray actor that trains a pack of attempts and answers polls. Knows no SQL and calls no HTTP API of ours.
+
+Each attempt trains in a thread of its own, so that polls and stops are answered at once. Nothing leaves the process
+but messages (when polled) and files below the attempt's own prefix: an actor that nobody polls cannot do harm, and one
+that nobody has polled for `orphan_seconds` checkpoints and ends its process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prolu.spec import RunSpec
+from prolu.spec.report import Failed, FailureClass, Outcome, Progress, Report, Stopped
+from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
+from workers.outbox import Outbox
+
+_TRACEBACK_CHARACTERS = 4_000
+
+
+class Trainee:
+    """One attempt at work: its thread, its outbox and its wish to stop."""
+
+    def __init__(self, assignment: Assignment, surroundings: Surroundings, orphaned: Callable[[], bool]) -> None:
+        self.attempt = assignment.attempt
+        self.outbox = Outbox(assignment.attempt)
+        self._assignment = assignment
+        self._surroundings = surroundings
+        self._orphaned = orphaned
+        self._stop: StopReason | None = None
+        self._step = 0
+        self.thread = threading.Thread(target=self._work, name=str(self.attempt), daemon=True)
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask the attempt to checkpoint and end; the first reason counts."""
+        self._stop = self._stop or reason
+
+    def _should_stop(self) -> StopReason | None:
+        return self._stop or ("orphaned" if self._orphaned() else None)
+
+    def _work(self) -> None:
+        outcome = self._outcome()
+        self.outbox.put(outcome)
+
+    def _outcome(self) -> Outcome:
+        self.outbox.put(Progress(phase="preparing", done=0, total=0))
+        try:
+            return self._train()
+        except MemoryError as error:
+            return self._failed("host_oom", f"The node ran out of memory: {error}.")
+        except OSError as error:
+            return self._failed("storage", f"Reading or writing files failed: {error}.")
+        except Exception as error:  # whatever else ends the attempt is its outcome, not the actor's end
+            return self._failed("internal_error", f"{type(error).__name__}: {error}")
+
+    def _train(self) -> Outcome:
+        # Imported here: torch takes seconds, and the actor must answer polls meanwhile.
+        import torch
+
+        from prolu.data import DataError, Interrupted, Places, open_source
+        from prolu.training import CheckpointStore, train
+
+        spec = RunSpec.model_validate_json(self._assignment.spec)
+        torch.set_num_threads(spec.resources.cpus)
+        device = "cuda" if spec.resources.gpus > 0 else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            return self._failed("ray_infra", "The run asks for a GPU, and torch sees none on this node.")
+        places = Places(
+            cache_dir=Path(self._surroundings.cache_dir),
+            data_roots=tuple(Path(root) for root in self._surroundings.data_roots),
+            hub_online=self._surroundings.hub_online,
+        )
+        try:
+            source = open_source(
+                spec.data,
+                places=places,
+                notify=self.outbox.put,
+                should_stop=lambda: self._should_stop() is not None,
+            )
+            return train(
+                spec,
+                source,
+                checkpoints=CheckpointStore(
+                    self._surroundings.artifact_root, f"runs/{self.attempt.run_id}/e{self.attempt.epoch}"
+                ),
+                sink=self._sink,
+                should_stop=self._should_stop,
+                resume_from=self._assignment.resume_from,
+                device=device,
+            )
+        except Interrupted:
+            return Stopped(step=self._step, reason=self._should_stop() or "preempt")
+        except DataError as error:
+            return self._failed("user_error", str(error))
+
+    def _sink(self, report: Report) -> None:
+        if isinstance(report, Progress) and report.phase == "training":
+            self._step = report.done
+        self.outbox.put(report)
+
+    def _failed(self, failure_class: FailureClass, message: str) -> Failed:
+        tail = "" if failure_class == "user_error" else traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
+        return Failed(step=self._step, failure_class=failure_class, message=message, traceback_tail=tail)
+
+
+class PackActor:
+    """Trains the attempts of one pack. Made into a Ray actor by `workers.cluster`; a plain class for tests."""
+
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        end_process: Callable[[], None] = lambda: os._exit(0),
+    ) -> None:
+        self._orphan_seconds = surroundings.orphan_seconds
+        self._polled_at = time.monotonic()
+        self._end_process = end_process
+        self._trainees = {
+            assignment.attempt: Trainee(assignment, surroundings, self._orphaned) for assignment in assignments
+        }
+        for trainee in self._trainees.values():
+            trainee.thread.start()
+        threading.Thread(target=self._end_when_orphaned, name="orphan-watch", daemon=True).start()
+
+    def poll(self, acks: Acks) -> Reply:
+        """Return what has happened since `acks`. Whoever polls vouches that the attempts are still wanted."""
+        self._polled_at = time.monotonic()
+        messages = [
+            message
+            for attempt, trainee in self._trainees.items()
+            for message in trainee.outbox.pending(acks.get(attempt, 0))
+        ]
+        return Reply(node=socket.gethostname(), messages=messages)
+
+    def stop(self, attempt: Attempt, reason: StopReason) -> None:
+        """Ask one attempt to checkpoint and end; an attempt that is not of this pack is nobody's business here."""
+        trainee = self._trainees.get(Attempt(*attempt))
+        if trainee is not None:
+            trainee.stop(reason)
+
+    def pid(self) -> int:
+        """The process that trains."""
+        return os.getpid()
+
+    def _orphaned(self) -> bool:
+        return time.monotonic() - self._polled_at > self._orphan_seconds
+
+    def _end_when_orphaned(self) -> None:
+        for trainee in self._trainees.values():
+            trainee.thread.join()
+        # Every attempt has ended and left its last checkpoint; the outcome waits for somebody to ask.
+        waiting = threading.Event()
+        while not self._orphaned():
+            waiting.wait(min(1.0, self._orphan_seconds / 4))
+        self._end_process()
