@@ -1,0 +1,1 @@
+"""Activation sources: synthetic, shards, language_model; one protocol, seekable to any batch."""
