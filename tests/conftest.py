@@ -1,0 +1,5 @@
+"""Shapes in the annotations of the torch rooms are checked in every test, and only in tests."""
+
+import jaxtyping
+
+jaxtyping.install_import_hook(["prolu.models", "prolu.analysis", "prolu.training", "prolu.data"], "beartype.beartype")
