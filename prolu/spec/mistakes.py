@@ -10,14 +10,38 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
+from prolu.spec.places import Place, find
+from prolu.spec.text import PATTERN_WORDS
+
+# Beyond so many, more mistakes help nobody, and a hostile body could make a million of them.
+MOST_MISTAKES = 50
 _GOT_LENGTH = 80
+_WHERE_LENGTH = 200
+
+# What a value must be, by the type of pydantic's error; filled in from the error's context.
+_MUST_BE = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "greater than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_unicode": "text without half a surrogate pair",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping of fields",
+    "model_attributes_type": "a mapping of fields",
+    "literal_error": "{expected}",
+}
 
 
 @dataclass(frozen=True)
@@ -47,92 +71,135 @@ class SpecError(ValueError):
 
 
 def explain(error: ValidationError, document: Any, model: type[BaseModel]) -> list[Mistake]:
-    """Say each of pydantic's complaints about `document` in a sentence; `model` gives the names that would be right."""
-    mistakes = []
-    for complaint in error.errors(include_url=False):
-        location = _place(complaint["loc"], document)
-        mistakes.append(Mistake(location, _sentence(complaint, location, model)))
+    """Say each of pydantic's complaints about `document` in a sentence; `model` gives the names that would be right.
+
+    The location of a mistake is that of a value in the document, or of the one that is missing there.
+    """
+    complaints = error.errors(include_url=False)
+    mistakes = [_mistake(complaint, document, model) for complaint in complaints[:MOST_MISTAKES]]
+    if len(complaints) > MOST_MISTAKES:
+        rest = len(complaints) - MOST_MISTAKES
+        mistakes.append(Mistake((), f"The document has {rest} more mistakes; correct these first."))
     return mistakes
 
 
-def _place(loc: tuple[int | str, ...], document: Any) -> tuple[str | int, ...]:
-    """Drop the union tags that pydantic puts between real keys, so that the place exists in the document."""
-    place: list[str | int] = []
+def kind_of(value: Any) -> str:
+    """Name the kind of a value in the words of the job language."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "a mapping"
+    return f"a {type(value).__name__}"
+
+
+def _mistake(complaint: Any, document: Any, model: type[BaseModel]) -> Mistake:
+    context = complaint.get("ctx", {})
+    place = find(model, complaint["loc"])
+    location = place.location
+    if complaint["type"] == "refusal":
+        location += tuple(context["place"])
+    elif complaint["type"] == "union_tag_invalid":
+        location += ("kind",)
+    where = _where(location)
+    if place.is_key:
+        where, got = f"the key {where}", location[-1]
+    else:
+        got = _value_at(document, location, otherwise=complaint.get("input"))
+    return Mistake(location, _sentence(complaint, context, place, where, got))
+
+
+def _sentence(complaint: Any, context: Mapping[str, Any], place: Place, where: str, got: Any) -> str:
+    match complaint["type"]:
+        case "extra_forbidden":
+            condition = f"when {_where(place.parent)}.kind is {place.tag!r}" if place.tag else "here"
+            return f"{where} is not a field {condition}; {_suggest(str(place.location[-1]), place.siblings)}"
+        case "missing":
+            return f"{where} is missing; add it{f', with kind {_either(place.tags)}' if place.tags else ''}."
+        case "union_tag_invalid":
+            return f"{where} is {_shown(got)}; {_suggest(got, place.tags)}"
+        case "union_tag_not_found":
+            return f"{where}.kind is missing; choose {_either(place.tags)}."
+        case "refusal":
+            return f"{where} {context['sentence']}."
+        case "invalid_key":
+            return f"{where} is {kind_of(place.location[-1])}; the names of fields are text."
+        case "string_pattern_mismatch":
+            words = PATTERN_WORDS.get(context["pattern"], f"text of the form {context['pattern']}")
+            return f"{where} must be {words}; got {_shown(got)}."
+        case "string_too_short" | "too_short":
+            return f"{where} must have at least {_count(context['min_length'], got)}; got {_shown(got)}."
+        case "string_too_long" | "too_long":
+            length = len(got) if isinstance(got, str | list) else _shown(got)
+            return f"{where} must have at most {_count(context['max_length'], got)}; got {length}."
+        case known if known in _MUST_BE:
+            return f"{where} must be {_MUST_BE[known].format(**context)}; got {_shown(got)}{_remedy(known, got)}."
+    message = str(complaint["msg"]).removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        return f"{where} must be {message.removeprefix('Input should be ')}; got {_shown(got)}."
+    return f"{where}: {message}; got {_shown(got)}."
+
+
+def _value_at(document: Any, location: Sequence[str | int], *, otherwise: Any) -> Any:
     here = document
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
+    for part in location:
         if isinstance(here, dict) and part in here:
             here = here[part]
         elif isinstance(here, list) and isinstance(part, int) and part < len(here):
             here = here[part]
-        elif not last or not isinstance(here, dict) or part == here.get("kind"):
-            continue
-        place.append(part)
-    return tuple(place)
+        else:
+            return otherwise
+    return here
 
 
-def _sentence(complaint: Any, location: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in location) or "the document"
-    kind, context, got = complaint["type"], complaint.get("ctx", {}), _shown(complaint.get("input"))
-    match kind:
-        case "extra_forbidden":
-            known = _fields_near(model, complaint["loc"][:-1])
-            return f"{where} is not a field here; {_suggest(str(location[-1]), known)}"
-        case "missing":
-            return f"{where} is missing; add it."
-        case "union_tag_invalid":
-            expected = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
-            return f"{where}.kind is {context['tag']!r}; {_suggest(str(context['tag']), expected)}"
-        case "union_tag_not_found":
-            return f"{where}.kind is missing; it chooses what {where} is."
-        case "value_error":
-            return f"{str(context['error'])[:1].upper()}{str(context['error'])[1:]}."
-        case "literal_error":
-            return f"{where} must be {context['expected']}; got {got}."
-        case "string_pattern_mismatch":
-            return f"{where} has characters or a form that is not allowed (pattern {context['pattern']}); got {got}."
-    message = str(complaint["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{where} must be {message[:1].lower()}{message[1:]}; got {got}."
+def _where(location: Sequence[str | int]) -> str:
+    parts = (str(part) for part in location)
+    text = ".".join(part if part.isprintable() else ascii(part) for part in parts)
+    return _cut(text, _WHERE_LENGTH) or "the document"
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _GOT_LENGTH else f"{value[:_GOT_LENGTH]!r}…"
     try:
-        text = json.dumps(value, default=repr, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        text = repr(type(value))
-    return text if len(text) <= _GOT_LENGTH else text[:_GOT_LENGTH] + "…"
+        text = json.dumps(value, default=repr)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, huge integers, deep nesting
+        text = kind_of(value)
+    return _cut(text, _GOT_LENGTH)
 
 
-def _suggest(got: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(got, known, n=1, cutoff=0.6)
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length] + "…"
+
+
+def _remedy(kind: str, got: Any) -> str:
+    if kind == "int_type" and isinstance(got, float) and got.is_integer() and abs(got) < 1e15:
+        return f"; write {int(got)}"
+    if kind in ("int_type", "float_type") and isinstance(got, str):
+        return ", which is text; write digits without quotes"
+    return ""
+
+
+def _count(number: int, got: Any) -> str:
+    return f"{number} {'item' if isinstance(got, list) else 'character'}{'' if number == 1 else 's'}"
+
+
+def _suggest(got: Any, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(got, known, n=1, cutoff=0.6) if isinstance(got, str) else []
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known are {', '.join(sorted(known))}." if known else "remove it."
+    if len(known) < 2:
+        return f"only {known[0]} is known." if known else "remove it."
+    return f"known are {', '.join(known)}."
 
 
-def _fields_near(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the model that stands at `loc` (with pydantic's union tags)."""
-    here: list[type[BaseModel]] = [model]
-    for part in loc:
-        chosen = [member for member in here if _tag(member) == part]
-        if chosen:
-            here = chosen
-            continue
-        fields = [member.model_fields[str(part)] for member in here if str(part) in member.model_fields]
-        if fields:
-            here = [found for field in fields for found in _models_in(field)]
-    return sorted({name for member in here for name in member.model_fields})
-
-
-def _tag(model: type[BaseModel]) -> Any:
-    field: FieldInfo | None = model.model_fields.get("kind")
-    return field.default if field is not None else None
-
-
-def _models_in(field: FieldInfo) -> list[type[BaseModel]]:
-    def walk(annotation: Any) -> list[type[BaseModel]]:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return [annotation]
-        return [model for argument in get_args(annotation) for model in walk(argument)]
-
-    return walk(field.annotation)
+def _either(choices: Sequence[str]) -> str:
+    return " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices) or "one"

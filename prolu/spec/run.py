@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import StringConstraints, model_validator
+from pydantic import model_validator
 
-from prolu.spec.base import Spec, digest_of
+from prolu.spec.base import Spec, Version, digest_of, refusal
 from prolu.spec.data import DataSpec
 from prolu.spec.resources import ResourcesSpec
 from prolu.spec.sae import SaeSpec
 from prolu.spec.sparsity import SparsitySpec
+from prolu.spec.text import Name
 from prolu.spec.training import TrainingSpec
-
-Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class RunSpec(Spec):
     """A complete description of one run; equal digests train equal weights on equal hardware."""
 
-    version: Literal[1] = 1
+    version: Version = 1
     """Version of the job language."""
     name: Name = ""
     """Label for people, at most 200 characters; not part of the digest."""
@@ -37,14 +36,18 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         if self.sae.decoder_norm == "unit" and self.sae.decoder_init_norm != 1.0:
-            raise ValueError(
-                f"sae.decoder_init_norm is {self.sae.decoder_init_norm} but sae.decoder_norm is 'unit'; "
-                "leave decoder_init_norm at 1 or choose decoder_norm: free"
+            raise refusal(
+                f"is {self.sae.decoder_init_norm:g}, but sae.decoder_norm 'unit' keeps every row at norm 1; "
+                "leave it at 1 or choose decoder_norm: free",
+                "sae",
+                "decoder_init_norm",
             )
         if self.sparsity.warmup_steps > self.training.steps:
-            raise ValueError(
-                f"sparsity.warmup_steps is {self.sparsity.warmup_steps}, more than the {self.training.steps} steps of the run; "
-                "shorten it or train longer"
+            raise refusal(
+                f"is {self.sparsity.warmup_steps}, more than the {self.training.steps} steps of the run; "
+                "shorten it or train longer",
+                "sparsity",
+                "warmup_steps",
             )
         return self
 

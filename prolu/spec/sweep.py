@@ -5,24 +5,22 @@ The language only; `service.domain.expansion` turns it into runs.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from prolu.spec.base import Integer, Spec
-from prolu.spec.run import Name
+from prolu.spec.base import Integer, Plain, Spec, Version
+from prolu.spec.text import Label, Name, SpecPath
 
-# A place in a run: `sae.estimator.kind`, `sparsity.coefficient`.
-SpecPath = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=200)]
-GridValues = Annotated[list[Any], Field(min_length=1, max_length=1_000)]
+GridValues = Annotated[list[Plain], Field(min_length=1, max_length=1_000)]
 
 
 class Variant(Spec):
     """One named alternative: places that are set together, and a grid of its own."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    name: Label
     """Label of the alternative; becomes part of the run's name and groups results."""
-    set: dict[SpecPath, Any] = {}
+    set: dict[SpecPath, Plain] = {}
     """Values by path, such as `sae.kind: relu`."""
     grid: dict[SpecPath, GridValues] = {}
     """Lists of values by path that hold for this alternative only, such as its own coefficients."""
@@ -31,11 +29,11 @@ class Variant(Spec):
 class SweepSpec(Spec):
     """variants x grid: every alternative with every combination of the grid's values; each resulting run is validated."""
 
-    version: Literal[1] = 1
+    version: Version = 1
     """Version of the job language."""
     name: Name = ""
     """Label for people, at most 200 characters."""
-    base: dict[str, Any]
+    base: dict[str, Plain]
     """A run, which may leave out what the variants and the grid set."""
     variants: Annotated[list[Variant], Field(max_length=1_000)] = []
     """Alternatives; none means the base alone."""

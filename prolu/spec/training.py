@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec
+from prolu.spec.base import Integer, Number, Spec, refusal
 
 
 class AdamSpec(Spec):
@@ -54,9 +54,13 @@ class TrainingSpec(Spec):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Self:
-        if self.lr_warmup_steps + self.lr_decay_steps > self.steps:
-            raise ValueError(
-                f"lr_warmup_steps + lr_decay_steps is {self.lr_warmup_steps + self.lr_decay_steps}, "
-                f"more than the {self.steps} steps of the run; shorten them or train longer"
+        both = self.lr_warmup_steps + self.lr_decay_steps
+        names = ("lr_warmup_steps", "lr_decay_steps")
+        longer, other = names if self.lr_warmup_steps > self.lr_decay_steps else reversed(names)
+        if both > self.steps:
+            raise refusal(
+                f"and {other} are {both} steps together, more than the {self.steps} of the run; "
+                "shorten them or train longer",
+                longer,
             )
         return self

@@ -1,0 +1,29 @@
+"""Kinds of text in the job language, each with a pattern and the words that say what the pattern asks.
+
+No text holds control characters: they garble terminals and logs, and PostgreSQL stores no NUL.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_HUB_NAME = r"^\w[\w.\-]*(/\w[\w.\-]*)?$"
+_PATH = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"
+
+# What a person must write, by the pattern that their text did not match.
+PATTERN_WORDS = {
+    _PRINTABLE: "text without line breaks, tabs or other control characters",
+    _HUB_NAME: "a Hugging Face id such as 'owner/name'",
+    _PATH: "a place in a run such as 'sparsity.coefficient'",
+}
+
+Name = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
+# A file, a folder, or the id of a model.
+Location = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=_PRINTABLE)]
+HubName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_HUB_NAME)]
+# A place in a run: `sae.estimator.kind`, `sparsity.coefficient`.
+SpecPath = Annotated[str, StringConstraints(max_length=200, pattern=_PATH)]
