@@ -14,7 +14,7 @@ class DataError(ValueError):
     """The data that a spec names cannot be used; the sentence says which field, what it got and what to do."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - a wish, not an error
     """The caller's `should_stop` became true while data was being prepared; what was finished is kept."""
 
 
