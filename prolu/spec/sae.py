@@ -30,9 +30,9 @@ class _Sae(Spec):
     d_sae: Annotated[Integer, Field(ge=1, le=4_194_304)]
     """Number of latents."""
     decoder_norm: Literal["unit", "free"] = "unit"
-    """`unit` keeps each decoder row at norm 1: its gradient's parallel part is removed, then it is renormalised (the post)."""
+    """`unit`, the post's and the default: rows renormalised after each step, the parallel part of their gradient removed."""
     decoder_init_norm: Annotated[Number, Field(gt=0)] = 1.0
-    """Norm of a decoder row at the start; with `unit` it must be 1. W_enc starts as its transpose (the post)."""
+    """Norm of a decoder row at the start; with `unit` it must be 1, the default. W_enc starts as its transpose (the post)."""
 
 
 class ReluSae(_Sae):

@@ -21,23 +21,23 @@ class Variant(Spec):
     name: Label
     """Label of the alternative; becomes part of the run's name and groups results."""
     set: dict[SpecPath, Plain] = {}
-    """Values by path, such as `sae.kind: relu`."""
+    """Values by path, such as `sae.kind: relu`; by default none."""
     grid: dict[SpecPath, GridValues] = {}
-    """Lists of values by path that hold for this alternative only, such as its own coefficients."""
+    """Lists of values by path that hold for this alternative only, such as its own coefficients; by default none."""
 
 
 class SweepSpec(Spec):
     """variants x grid: every alternative with every combination of the grid's values; each resulting run is validated."""
 
     version: Version = 1
-    """Version of the job language."""
+    """Version of the job language; 1 is the default and the only one."""
     name: Name = ""
-    """Label for people, at most 200 characters."""
+    """Label for people, at most 200 characters, by default empty."""
     base: dict[str, Plain]
     """A run, which may leave out what the variants and the grid set."""
     variants: Annotated[list[Variant], Field(max_length=1_000)] = []
-    """Alternatives; none means the base alone."""
+    """Alternatives; by default none, which means the base alone."""
     grid: dict[SpecPath, GridValues] = {}
-    """Lists of values by path, combined with every alternative."""
+    """Lists of values by path, combined with every alternative; by default none."""
     max_concurrent: Annotated[Integer, Field(ge=1)] | None = None
     """At most so many runs of this sweep train at once; no limit by default."""

@@ -32,9 +32,9 @@ class TrainingSpec(Spec):
     batch_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 4_096
     """Activations per step. Default 4096, the author's final runs."""
     optimizer: AdamSpec = AdamSpec()
-    """The optimizer and its learning rate."""
+    """The optimizer and its learning rate. Default Adam, the post's."""
     reconstruction: Literal["mean", "sum"] = "mean"
-    """Squared error averaged over batch and d_in (the post), or summed over d_in; the choice rescales lambda by d_in."""
+    """Squared error averaged over batch and d_in (the default, the post's), or summed over d_in: lambda rescales by d_in."""
     lr_warmup_steps: Annotated[Integer, Field(ge=0)] = 0
     """Steps over which the learning rate rises linearly from 0 to its peak. Default 0."""
     lr_decay_steps: Annotated[Integer, Field(ge=0)] = 0
@@ -48,7 +48,7 @@ class TrainingSpec(Spec):
     evaluate_every_steps: Annotated[Integer, Field(ge=1)] | None = None
     """Steps between two evaluations on held-out data; by default only at the end."""
     bias_snapshot_every_steps: Annotated[Integer, Field(ge=1)] = 200
-    """Steps between two snapshots of the bias statistics; one is always taken before the first step and after the last."""
+    """Steps between two snapshots of the bias statistics; also before the first step and after the last. Default 200."""
     checkpoint_every_steps: Annotated[Integer, Field(ge=1)] = 1_000
     """Steps between two checkpoints; one is always written at the end. Default 1000."""
 
