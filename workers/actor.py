@@ -21,6 +21,8 @@ from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surro
 from workers.outbox import Outbox
 
 _TRACEBACK_CHARACTERS = 4_000
+# An orphan that has not ended by itself after this long is stuck, and its process ends all the same.
+_LAST_CHECKPOINT_SECONDS = 120.0
 
 
 class Trainee:
@@ -151,10 +153,9 @@ class PackActor:
         return time.monotonic() - self._polled_at > self._orphan_seconds
 
     def _end_when_orphaned(self) -> None:
-        for trainee in self._trainees.values():
-            trainee.thread.join()
-        # Every attempt has ended and left its last checkpoint; the outcome waits for somebody to ask.
         waiting = threading.Event()
         while not self._orphaned():
             waiting.wait(min(1.0, self._orphan_seconds / 4))
+        for trainee in self._trainees.values():
+            trainee.thread.join(_LAST_CHECKPOINT_SECONDS)
         self._end_process()
