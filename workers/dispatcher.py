@@ -97,7 +97,7 @@ class Dispatcher:
             return queue.live(session)
 
     def _end_strangers(self, known: set[str], live: list[LiveAttempt]) -> None:
-        """Kill actors whose attempt is over. `known` was read before `live`, and an attempt is written before its actor starts."""
+        """Kill actors whose attempt is over. `known` was read before `live`; an attempt is written before its actor starts."""
         wanted = {attempt.actor_name for attempt in live}
         for name in known - wanted:
             if name.startswith(queue.ACTOR_PREFIX):
