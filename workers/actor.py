@@ -8,7 +8,6 @@ that nobody has polled for `orphan_seconds` checkpoints and ends its process.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import traceback
@@ -117,8 +116,11 @@ class PackActor:
         self,
         assignments: Sequence[Assignment],
         surroundings: Surroundings,
+        *,
+        node: str,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
+        self._node = node
         self._orphan_seconds = surroundings.orphan_seconds
         self._polled_at = time.monotonic()
         self._end_process = end_process
@@ -137,7 +139,7 @@ class PackActor:
             for attempt, trainee in self._trainees.items()
             for message in trainee.outbox.pending(acks.get(attempt, 0))
         ]
-        return Reply(node=socket.gethostname(), messages=messages)
+        return Reply(node=self._node, messages=messages)
 
     def stop(self, attempt: Attempt, reason: StopReason) -> None:
         """Ask one attempt to checkpoint and end; an attempt that is not of this pack is nobody's business here."""

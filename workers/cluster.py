@@ -59,7 +59,7 @@ class RayCluster:
 
     def __init__(self, address: str, namespace: str) -> None:
         ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="warning")
-        self._actor_class = ray.remote(PackActor)
+        self._actor_class = ray.remote(_RayPackActor)
         self._handles: dict[str, Any] = {}
         self._polls: dict[Any, str] = {}
 
@@ -67,7 +67,7 @@ class RayCluster:
         """The nodes that are alive, with all that they offer, busy or not."""
         return [
             NodeRead(
-                name=node["NodeManagerAddress"] + "/" + node["NodeID"][:8],
+                name=_node_name(node["NodeManagerAddress"], node["NodeID"]),
                 cpus=node["Resources"].get("CPU", 0.0),
                 gpus=node["Resources"].get("GPU", 0.0),
                 memory_gb=node["Resources"].get("memory", 0.0) / _GIB,
@@ -150,6 +150,18 @@ class RayCluster:
             ray.kill(self._handles.pop(name), no_restart=True)
         for reference in [reference for reference, polled in self._polls.items() if polled == name]:
             del self._polls[reference]
+
+
+class _RayPackActor(PackActor):
+    """A pack that names its node as `RayCluster.nodes` does."""
+
+    def __init__(self, assignments: Sequence[Assignment], surroundings: Surroundings) -> None:
+        context = ray.get_runtime_context()
+        super().__init__(assignments, surroundings, node=_node_name(ray.util.get_node_ip_address(), context.get_node_id()))
+
+
+def _node_name(address: str, node_id: str) -> str:
+    return f"{address}/{node_id[:8]}"
 
 
 def _cause(error: Exception) -> str:

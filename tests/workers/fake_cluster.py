@@ -1,0 +1,67 @@
+"""A cluster in memory: the test decides what its actors say, and when they die."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from prolu.client.wire import NodeRead
+from prolu.spec import ResourcesSpec
+from prolu.spec.report import Report
+from workers.cluster import Loss
+from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
+from workers.outbox import Outbox
+
+
+class FakeActor:
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.outbox = Outbox(assignment.attempt)
+        self.asked_to_stop: list[StopReason] = []
+        self.loss: Loss | None = None
+        self.silent = False
+
+    def say(self, *reports: Report) -> None:
+        for report in reports:
+            self.outbox.put(report)
+
+
+class FakeCluster:
+    def __init__(self, cpus: int = 2) -> None:
+        self.cpus = cpus
+        self.actors: dict[str, FakeActor] = {}
+        self.killed: list[str] = []
+
+    @property
+    def only(self) -> FakeActor:
+        (actor,) = self.actors.values()
+        return actor
+
+    def nodes(self) -> list[NodeRead]:
+        return [NodeRead(name="node-a", cpus=self.cpus, gpus=0, memory_gb=64)]
+
+    def names(self) -> set[str]:
+        return set(self.actors)
+
+    def start(
+        self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
+    ) -> None:
+        (assignment,) = assignments
+        self.actors[name] = FakeActor(assignment)
+
+    def attach(self, name: str) -> bool:
+        return name in self.actors
+
+    def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]:
+        for name, ack in acks.items():
+            actor = self.actors[name]
+            if actor.loss is not None:
+                yield name, actor.loss
+            elif not actor.silent:
+                yield name, Reply("node-a", actor.outbox.pending(ack[actor.assignment.attempt]))
+
+    def stop(self, name: str, attempt: Attempt, reason: StopReason) -> None:
+        self.actors[name].asked_to_stop.append(reason)
+
+    def kill(self, name: str) -> None:
+        self.killed.append(name)
+        self.actors.pop(name, None)
