@@ -1,0 +1,174 @@
+"""What a saved autoencoder looks like on disk, and how it is read back with its checksums verified.
+
+A checkpoint is a folder:
+
+    config.json              the run's spec, d_in, and the step and tokens it was written at
+    sae.safetensors          W_enc, b_enc, W_dec, b_dec, float32
+    training.safetensors     what training needs to go on (`prolu.training.checkpoint` knows it)
+    manifest.json            size and sha256 of each file above; written last, so a folder without it is no checkpoint
+
+No file can run code: JSON and safetensors only.
+
+CheckpointError   the files are not a whole, unaltered checkpoint of this software
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import safetensors.torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from prolu.models.artifacts import ArtifactFolder
+from prolu.models.sae import Sae
+from prolu.spec.report import CheckpointFile, Record
+from prolu.spec.run import RunSpec
+
+CONFIG = "config.json"
+WEIGHTS = "sae.safetensors"
+TRAINING = "training.safetensors"
+MANIFEST = "manifest.json"
+
+Document = TypeVar("Document", bound=Record)
+
+
+class CheckpointError(Exception):
+    """A checkpoint is missing, truncated, altered or foreign; the sentence says which file and what to do."""
+
+
+class CheckpointConfig(Record):
+    """config.json: what was trained, and how far."""
+
+    version: Literal[1] = 1
+    """Version of the checkpoint's layout."""
+    spec: RunSpec
+    """The run, defaults filled in."""
+    d_in: int
+    """Width of one activation."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Activations read."""
+
+
+class CheckpointManifest(Record):
+    """manifest.json: proof that the other files are all there and unaltered."""
+
+    version: Literal[1] = 1
+    """Version of the checkpoint's layout."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Activations read."""
+    files: list[CheckpointFile]
+    """Every file but the manifest."""
+
+
+def load_sae(path: str | Path) -> Sae:
+    """Return the autoencoder saved in a checkpoint's folder, or in a folder with just sae.safetensors and config.json.
+
+    `path` is the folder, or the sae.safetensors in it; a local path or any fsspec URL. Files are verified against the
+    manifest if there is one. Raises CheckpointError for files that are missing or wrong, StorageError if the store fails.
+
+    Example: `acts = load_sae("checkpoints/step-1000").encode(x)`, x in the space the run trained in (see `Sae`).
+    """
+    folder = ArtifactFolder(str(path).removesuffix("/").removesuffix(f"/{WEIGHTS}"))
+    try:
+        manifest = read_manifest(folder)
+    except FileNotFoundError:
+        manifest = None
+    config = read_config(folder, manifest)
+    weights = read_tensors(folder, WEIGHTS, manifest)
+    sae = Sae(config.spec.sae, config.d_in)
+    require_same_layout(weights, sae.state_dict(), where=f"{folder.url}/{WEIGHTS}")
+    sae.load_state_dict(weights)
+    return sae
+
+
+def read_manifest(folder: ArtifactFolder) -> CheckpointManifest:
+    """Return the manifest of a checkpoint. Raises FileNotFoundError if there is none, CheckpointError if it is not valid."""
+    return _parse(folder.read(MANIFEST), CheckpointManifest, where=f"{folder.url}/{MANIFEST}")
+
+
+def read_config(folder: ArtifactFolder, manifest: CheckpointManifest | None) -> CheckpointConfig:
+    """Return config.json, verified against the manifest unless that is None. Raises CheckpointError."""
+    return _parse(_read_verified(folder, CONFIG, manifest), CheckpointConfig, where=f"{folder.url}/{CONFIG}")
+
+
+def read_tensors(folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, verified against the manifest unless that is None. Raises CheckpointError."""
+    content = _read_verified(folder, name, manifest)
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{folder.url}/{name} is not a whole safetensors file ({error}); take another copy or an earlier checkpoint."
+        ) from error
+
+
+def require_same_layout(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise CheckpointError unless `found` has the names, shapes and dtypes of `expected`."""
+    differing = sorted(
+        name for name in found.keys() | expected.keys() if not _alike(found.get(name), expected.get(name))
+    )
+    if differing:
+        name = differing[0]
+        raise CheckpointError(
+            f"{where} holds {name} {_layout(found.get(name))} where its spec asks for {_layout(expected.get(name))}; "
+            "it belongs to another run. Load it with its own config.json."
+        )
+
+
+def _read_verified(folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None) -> bytes:
+    try:
+        content = folder.read(name)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder.url} has no {name}; it is not a whole checkpoint. Check the path or take an earlier checkpoint."
+        ) from error
+    if manifest is not None:
+        _verify(content, name, manifest, where=f"{folder.url}/{name}")
+    return content
+
+
+def _verify(content: bytes, name: str, manifest: CheckpointManifest, *, where: str) -> None:
+    listed = next((file for file in manifest.files if file.name == name), None)
+    if listed is None:
+        raise CheckpointError(f"{where} is not listed in the manifest beside it; take another copy of the checkpoint.")
+    if len(content) != listed.bytes:
+        raise CheckpointError(
+            f"{where} has {len(content)} bytes, its manifest says {listed.bytes}; "
+            "take another copy or an earlier checkpoint."
+        )
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != listed.sha256:
+        raise CheckpointError(
+            f"{where} has sha256 {checksum}, its manifest says {listed.sha256}; "
+            "it was altered. Take another copy or an earlier checkpoint."
+        )
+
+
+def _parse(content: bytes, document: type[Document], *, where: str) -> Document:
+    try:
+        return document.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise CheckpointError(
+            f"{where} cannot be read: {place}: {first['msg']}; it is damaged or of another version. Take another copy."
+        ) from error
+
+
+def _alike(found: Tensor | None, expected: Tensor | None) -> bool:
+    return (
+        found is not None and expected is not None and found.shape == expected.shape and found.dtype == expected.dtype
+    )
+
+
+def _layout(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -1,0 +1,82 @@
+"""Train one run on one stream to its end, whatever that is. Knows neither Ray nor SQL."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from prolu.data.source import ActivationSource
+from prolu.models.artifacts import StorageError
+from prolu.models.saved import CheckpointError
+from prolu.spec.report import Failed, FailureClass, Report, Stopped, Succeeded
+from prolu.spec.run import RunSpec
+from prolu.training.attempt import Attempt, StopReason
+from prolu.training.checkpoint import CheckpointStore
+from prolu.training.learner import NonFiniteError
+
+_TRACEBACK_CHARACTERS = 4_000
+
+
+def train(
+    spec: RunSpec,
+    source: ActivationSource,
+    *,
+    checkpoints: CheckpointStore,
+    sink: Callable[[Report], None],
+    should_stop: Callable[[], StopReason | None],
+    resume_from: str | None = None,
+    device: str = "cpu",
+    clock: Callable[[], float] = time.monotonic,
+) -> Succeeded | Failed | Stopped:
+    """Train `spec` on `source` and return how it ended; everything before the end goes to `sink`.
+
+    `should_stop` is asked before every step; on a reason the state is saved and the attempt ends as Stopped.
+    `resume_from` is a checkpoint's folder below the root of `checkpoints`. On the CPU, a resumed run ends bit by bit as
+    an undisturbed one with the same number of torch threads, which is the caller's to set, and its reports repeat those
+    since the checkpoint. `clock` (seconds) only spaces out progress.
+
+    Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
+    checkpoint that cannot be written or resumed from (`storage`). What `source` and `sink` raise is passed on.
+    """
+    attempt = Attempt(spec, source, checkpoints=checkpoints, sink=sink, device=device, clock=clock)
+    try:
+        attempt.begin(resume_from)
+        while not attempt.complete:
+            reason = should_stop()
+            if reason is not None:
+                return attempt.stop(reason)
+            attempt.advance(source.batch(attempt.learner.steps_done, spec.training.batch_size))
+        return attempt.finish()
+    except NonFiniteError as error:
+        return _failed(attempt, "nan_loss", f"{error}; {_calmer(spec)} Earlier checkpoints are kept.")
+    except torch.OutOfMemoryError as error:
+        return _failed(attempt, "gpu_oom", f"{_smaller(spec)} ({error})", traceback.format_exc())
+    except (CheckpointError, StorageError) as error:
+        return _failed(attempt, "storage", str(error), traceback.format_exc())
+
+
+def _failed(attempt: Attempt, failure_class: FailureClass, message: str, trace: str = "") -> Failed:
+    return Failed(
+        step=attempt.learner.steps_done,
+        failure_class=failure_class,
+        message=message,
+        traceback_tail=trace[-_TRACEBACK_CHARACTERS:],
+    )
+
+
+def _calmer(spec: RunSpec) -> str:
+    training = spec.training
+    return (
+        f"lower training.optimizer.learning_rate (now {training.optimizer.learning_rate:g}), "
+        f"or raise training.lr_warmup_steps (now {training.lr_warmup_steps})."
+    )
+
+
+def _smaller(spec: RunSpec) -> str:
+    return (
+        f"The GPU ran out of memory; lower training.batch_size (now {spec.training.batch_size}) "
+        f"or sae.d_sae (now {spec.sae.d_sae}), or give the run a larger share of a GPU."
+    )
