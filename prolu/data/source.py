@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +14,7 @@ Notify = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
 
 
+@runtime_checkable  # so that tests can check it as they check shapes
 class ActivationSource(Protocol):
     """A stream of activations that can be read from any step, so that a run resumes by its step number alone."""
 
