@@ -1,0 +1,1 @@
+"""The server: submissions, wishes and results over REST. Imports neither torch nor ray."""

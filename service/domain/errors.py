@@ -1,0 +1,115 @@
+"""Every refusal of the service; the HTTP layer turns each into a problem with one handler.
+
+ServiceError
+ ├─ Unauthenticated          401
+ ├─ Forbidden                403
+ ├─ NotFound                 404
+ ├─ Conflict                 409
+ │   └─ IllegalTransition        a run's state does not allow it
+ ├─ TooLarge                 413
+ ├─ WrongMediaType           415
+ ├─ Invalid                  422  names the wrong places of the body
+ │   ├─ InvalidCursor             a cursor that this list did not give out
+ │   └─ KeyReused                 an Idempotency-Key that came with another body
+ └─ Unavailable              503  something the service depends on is out of reach; try again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from prolu.spec.mistakes import Mistake
+
+
+class ServiceError(Exception):
+    """Carries an HTTP status, a code that programs may rely on, and a sentence that says what, got, do."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        super().__init__(sentence)
+
+
+class Unauthenticated(ServiceError):
+    """No token, or one that is unknown or revoked."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class Forbidden(ServiceError):
+    """The user may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(ServiceError):
+    """There is no such thing."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(ServiceError):
+    """The present state of things does not allow it."""
+
+    status = 409
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    """A run's state does not allow what was asked; the sentence names the state."""
+
+    code = "illegal_transition"
+
+
+class TooLarge(ServiceError):
+    """The body is longer than the service reads."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class WrongMediaType(ServiceError):
+    """The body is not JSON by its own account."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class Invalid(ServiceError):
+    """The request is well-formed and wrong; `mistakes` says where, relative to the body."""
+
+    status = 422
+    code = "invalid_request"
+
+    def __init__(self, sentence: str, mistakes: Sequence[Mistake] = ()) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__(sentence)
+
+
+class InvalidCursor(Invalid):
+    """The cursor was not given out by this list."""
+
+    code = "invalid_cursor"
+
+
+class KeyReused(Invalid):
+    """The Idempotency-Key was used before with a different body."""
+
+    code = "idempotency_key_reused"
+
+
+class Unavailable(ServiceError):
+    """Something that the service depends on does not answer; the same request may succeed later."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, sentence: str, retry_after_seconds: int = 5) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(sentence)

@@ -1,0 +1,68 @@
+"""Whether an attempt that ended badly is tried again, and when. Pure: history and jitter are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prolu.spec.report import FailureClass
+
+# Nobody's fault: tried again at once and free of charge, up to a cap that ends a run which kills every worker.
+FREE: frozenset[FailureClass] = frozenset({"node_lost", "preempted", "ray_infra"})
+# May pass with time: tried again after a pause, as long as the budget lasts.
+COSTLY: frozenset[FailureClass] = frozenset({"host_oom", "storage", "lease_expired"})
+# Would only happen again: gpu_oom, nan_loss, user_error, timeout, internal_error.
+
+RETRY_BUDGET = 3
+FREE_RETRY_CAP = 20
+NODES_TO_BLAME_THE_RUN = 3
+FIRST_PAUSE_SECONDS = 15.0
+LONGEST_PAUSE_SECONDS = 600.0
+JITTER = 0.2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one attempt ended badly, and on which node, if that is known."""
+
+    failure_class: FailureClass
+    node: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of the run, and why."""
+
+    move: Literal["requeue", "back_off", "fail"]
+    pause_seconds: float
+    reason: str
+
+
+def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
+    """Judge the last of `history` (oldest first, at least one) in the light of those before it.
+
+    `jitter` in [0, 1) spreads retries that would otherwise come at the same moment.
+    """
+    last = history[-1].failure_class
+    if last not in FREE | COSTLY:
+        return Verdict("fail", 0.0, f"{last} is not retried: it would happen again")
+    nodes = {ended.node for ended in history if ended.failure_class == last and ended.node is not None}
+    if len(nodes) >= NODES_TO_BLAME_THE_RUN:
+        return Verdict("fail", 0.0, f"{last} on {len(nodes)} different nodes: the run is the cause, not a node")
+    if last in FREE:
+        spent = sum(ended.failure_class in FREE for ended in history)
+        if spent > FREE_RETRY_CAP:
+            return Verdict("fail", 0.0, f"lost {spent} times without blame; at most {FREE_RETRY_CAP} are retried")
+        return Verdict("requeue", 0.0, f"{last} costs no retry")
+    spent = sum(ended.failure_class in COSTLY for ended in history)
+    if spent > RETRY_BUDGET:
+        return Verdict("fail", 0.0, f"all {RETRY_BUDGET} retries are used up")
+    pause = pause_seconds(spent - 1, jitter=jitter)
+    return Verdict("back_off", pause, f"retry {spent} of {RETRY_BUDGET} in {pause:.0f} s")
+
+
+def pause_seconds(n: int, *, jitter: float) -> float:
+    """15 s * 2^n, spread by +-20 %, at most 10 minutes; n counts the costly failures before this one."""
+    spread = 1 - JITTER + 2 * JITTER * jitter
+    return float(min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(n, 30) * spread))

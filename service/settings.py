@@ -1,0 +1,112 @@
+"""The operator's settings: the one place that names environment variables.
+
+Every field is read from `PROLU_<NAME>`; the few that other tools share are named where they stand.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split_paths(value: Any) -> Any:
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+
+
+class Settings(BaseSettings):
+    """What the operator decides; the defaults run everything on one machine, below one folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PROLU_",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        frozen=True,
+        populate_by_name=True,
+        extra="ignore",
+    )
+
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("prolu"))
+    """Folder of everything that is kept; the defaults below lie in it."""
+    database_url: str = Field(default="", repr=False)
+    """SQLAlchemy URL: `sqlite:///file`, or `postgresql+psycopg://user:password@host/name`. Default: SQLite in data_dir."""
+    artifact_root: str = ""
+    """Where checkpoints go, as a path or an fsspec URL such as `s3://bucket/prefix`. Default: data_dir/artifacts."""
+    cache_dir: Path = Path()
+    """Extracted activations and converted models, shared by every run of a node. Default: data_dir/cache."""
+    data_roots: Folders = ()
+    """Folders below which specs may name files, separated by the system's path separator. Default: data_dir/data."""
+    host: str = "127.0.0.1"
+    """Address that the API listens on."""
+    port: int = Field(default=8321, ge=0, le=65_535)
+    """Port that the API listens on; 0 takes a free one."""
+    token_file: Path = Path()
+    """Bearer token of the first administrator, made at the first start with mode 600. Default: data_dir/token."""
+    hub: Literal["check", "trust", "offline"] = "check"
+    """Hugging Face names in specs: `check` asks the hub, `trust` believes them, `offline` takes only what is cached."""
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000)
+    """Longest request body that is read."""
+    ray_address: str | None = Field(
+        default=None, validation_alias=AliasChoices("ray_address", "PROLU_RAY_ADDRESS", "RAY_ADDRESS")
+    )
+    """Address of the Ray cluster to join; `RAY_ADDRESS` is read too. Default: none."""
+    ray_namespace: str = "prolu"
+    """Ray namespace of our actors; two services on one cluster need two."""
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """An attempt that was not heard of for so long is given up."""
+    orphan_seconds: float = Field(default=300.0, gt=0)
+    """A worker that nobody polled for so long writes a checkpoint and ends."""
+    poll_seconds: float = Field(default=0.5, gt=0)
+    """Pause between two turns of the dispatcher."""
+    stop_grace_seconds: float = Field(default=30.0, ge=0)
+    """A run that was asked to stop has so long to write its checkpoint."""
+    on_exit: Literal["leave", "drain"] = "leave"
+    """What the dispatcher does with live runs when it ends: `leave` them training, or `drain` them to checkpoints."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """How logs are written."""
+    holder: str = Field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}", min_length=1, max_length=200)
+    """Name of this dispatcher in leases. Default: host name and process id."""
+    hub_endpoint: str = Field(
+        default="https://huggingface.co",
+        validation_alias=AliasChoices("hub_endpoint", "PROLU_HUB_ENDPOINT", "HF_ENDPOINT"),
+    )
+    """Address of the Hugging Face hub; `HF_ENDPOINT` is read too."""
+    hub_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("hub_token", "PROLU_HUB_TOKEN", "HF_TOKEN")
+    )
+    """Token for gated models and datasets on the hub; `HF_TOKEN` is read too. Sent to the hub alone, never shown."""
+    hub_cache: Path = Field(
+        default=Path("~/.cache/huggingface/hub"),
+        validation_alias=AliasChoices("hub_cache", "PROLU_HUB_CACHE", "HF_HUB_CACHE"),
+    )
+    """Local cache of the hub, where `offline` looks; `HF_HUB_CACHE` is read too."""
+
+    @model_validator(mode="after")
+    def _fill_in_places(self) -> Self:
+        home = self.data_dir.expanduser().absolute()
+        places: dict[str, Any] = {
+            "data_dir": home,
+            "database_url": self.database_url or f"sqlite:///{home / 'prolu.db'}",
+            "artifact_root": self.artifact_root or str(home / "artifacts"),
+            "cache_dir": _below(home, self.cache_dir, "cache"),
+            "data_roots": tuple(root.expanduser().absolute() for root in self.data_roots) or (home / "data",),
+            "token_file": _below(home, self.token_file, "token"),
+            "hub_cache": self.hub_cache.expanduser(),
+        }
+        for name, place in places.items():
+            object.__setattr__(self, name, place)  # frozen for everybody else
+        return self
+
+
+def _below(home: Path, chosen: Path, default: str) -> Path:
+    return home / default if chosen == Path() else chosen.expanduser().absolute()
