@@ -1,0 +1,73 @@
+"""Where the service is and how to speak to it: from arguments, the environment, or the notes that `prolu up` left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from prolu.client.errors import ConnectionFailed
+
+ENDPOINT_FILE = "endpoint.json"
+TOKEN_FILE = "token"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Place:
+    """A service: its address, what to show at its door, and who said so."""
+
+    url: str
+    token: str | None
+    source: str
+
+
+def data_dir(environment: Mapping[str, str] | None = None) -> Path:
+    """Where `prolu up` keeps everything: PROLU_DATA_DIR, else the user's data folder of the operating system."""
+    environment = os.environ if environment is None else environment
+    named = environment.get("PROLU_DATA_DIR")
+    return Path(named).expanduser().absolute() if named else user_data_path("prolu", appauthor=False)
+
+
+def locate(url: str | None = None, token: str | None = None, environment: Mapping[str, str] | None = None) -> Place:
+    """Find the service and its token. Raises ConnectionFailed if nothing says where one is.
+
+    The token that lies in the data directory is for the service of this machine: it is never sent to another address.
+    """
+    environment = os.environ if environment is None else environment
+    here = data_dir(environment)
+    token = token or environment.get("PROLU_TOKEN") or None
+    if named := url or environment.get("PROLU_URL"):
+        noted = _noted_url(here)
+        if token is None and noted is not None and noted == named.rstrip("/"):
+            token = _noted_token(here)
+        return Place(named.rstrip("/"), token, "the url argument" if url else "PROLU_URL")
+    noted = _noted_url(here)
+    if noted is None:
+        raise ConnectionFailed(
+            f"No service is known: PROLU_URL is not set and {here / ENDPOINT_FILE} does not exist; "
+            "start one with `prolu up`, or set PROLU_URL and PROLU_TOKEN."
+        )
+    return Place(noted, token or _noted_token(here), str(here / ENDPOINT_FILE))
+
+
+def _noted_url(here: Path) -> str | None:
+    try:
+        note = json.loads((here / ENDPOINT_FILE).read_text(encoding="utf-8"))
+        return str(note["url"]).rstrip("/")
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise ConnectionFailed(
+            f"{here / ENDPOINT_FILE} is not what `prolu up` writes; remove it and start `prolu up` again."
+        ) from None
+
+
+def _noted_token(here: Path) -> str | None:
+    try:
+        return (here / TOKEN_FILE).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
