@@ -42,6 +42,10 @@ class Sae(nn.Module):
         """Return x_hat = acts @ W_dec + b_dec."""
         return torch.addmm(self.b_dec, acts, self.W_dec)
 
+    def extra_repr(self) -> str:
+        """Say the kind and the shape when printed."""
+        return f"{self.spec.kind}, d_in={self.d_in}, d_sae={self.d_sae}"
+
     def forward(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
         """Return the reconstruction x_hat."""
         return self.decode(self.encode(x))
