@@ -10,7 +10,7 @@ from prolu.models.gradients import activation_of, prolu_relu_like, prolu_ste, re
 from prolu.spec.sae import ProluSae, ReluLike, ReluSae, Ste
 
 # The formulas of the science page for one element: (g, gate, m) -> gradient.
-RELU_LIKE = (lambda g, gate, m: g * gate, lambda g, gate, m: g * gate)
+RELU_LIKE = (lambda g, gate, _m: g * gate, lambda g, gate, _m: g * gate)
 STE = (lambda g, gate, m: g * gate * (1 + m), lambda g, gate, m: g * gate * m)
 
 PROLU_ESTIMATORS = [

@@ -1,0 +1,213 @@
+"""One step of training: against a plain reference, and the promises about norms, counters and waiting."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from prolu.data.synthetic import SyntheticSource
+from prolu.models.gradients import activation_of
+from prolu.models.penalties import penalty_of
+from prolu.spec.run import RunSpec
+from prolu.training import CheckpointError, Learner, NonFiniteError
+from prolu.training.schedules import learning_rate, penalty_coefficient
+
+SpecMaker = Callable[..., RunSpec]
+
+KINDS = [
+    pytest.param({"kind": "relu", "d_sae": 40}, {"kind": "l1", "coefficient": 0.01}, id="relu l1"),
+    pytest.param({"kind": "relu", "d_sae": 40}, {"kind": "sqrt_l1", "coefficient": 0.01}, id="relu sqrt_l1"),
+    pytest.param(
+        {"kind": "prolu", "d_sae": 40, "estimator": {"kind": "relu_like"}},
+        {"kind": "l1", "coefficient": 0.01},
+        id="prolu relu_like",
+    ),
+    pytest.param(
+        {"kind": "prolu", "d_sae": 40, "estimator": {"kind": "ste"}},
+        {"kind": "l1", "coefficient": 0.01, "warmup_steps": 5},
+        id="prolu ste",
+    ),
+]
+
+
+def train_plainly(spec: RunSpec, source: SyntheticSource, steps: int) -> dict[str, Tensor]:
+    """The training of the post in its plainest form: autograd's products, Adam written out, float32."""
+    learner = Learner(spec, source.d_in)
+    weights = {name: tensor.clone().requires_grad_() for name, tensor in learner.sae.state_dict().items()}
+    activation, penalty, training = activation_of(spec.sae), penalty_of(spec.sparsity), spec.training
+    adam = training.optimizer
+    first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for step in range(steps):
+        x = source.batch(step, training.batch_size)
+        acts = activation((x - weights["b_dec"]) @ weights["W_enc"], weights["b_enc"])
+        error = (acts @ weights["W_dec"] + weights["b_dec"] - x).square().sum(1).mean()
+        loss = error / (x.shape[1] if training.reconstruction == "mean" else 1)
+        loss = loss + penalty_coefficient(step, spec.sparsity) * penalty(acts)
+        gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+        with torch.no_grad():
+            if spec.sae.decoder_norm == "unit":
+                rows = weights["W_dec"]
+                gradients["W_dec"] -= (gradients["W_dec"] * rows).sum(1, keepdim=True) * rows
+            for name, weight in weights.items():
+                first[name] = adam.beta1 * first[name] + (1 - adam.beta1) * gradients[name]
+                second[name] = adam.beta2 * second[name] + (1 - adam.beta2) * gradients[name] ** 2
+                m_hat = first[name] / (1 - adam.beta1 ** (step + 1))
+                v_hat = second[name] / (1 - adam.beta2 ** (step + 1))
+                weight -= learning_rate(step, training) * m_hat / (v_hat.sqrt() + adam.epsilon)
+            if spec.sae.decoder_norm == "unit":
+                weights["W_dec"] /= weights["W_dec"].norm(dim=1, keepdim=True)
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("reconstruction", ["mean", "sum"])
+@pytest.mark.parametrize("decoder_norm", ["unit", "free"])
+@pytest.mark.parametrize(("sae", "sparsity"), KINDS)
+def test_steps_equal_the_plain_reference(
+    make_spec: SpecMaker,
+    source: SyntheticSource,
+    sae: dict[str, Any],
+    sparsity: dict[str, Any],
+    decoder_norm: str,
+    reconstruction: str,
+) -> None:
+    # epsilon is large beside rounding, so that gradients that should be 0 do not decide the sign of a step
+    training = {"reconstruction": reconstruction, "optimizer": {"learning_rate": 0.01, "epsilon": 1e-4}}
+    spec = make_spec(sae=sae | {"decoder_norm": decoder_norm}, sparsity=sparsity, training=training)
+    learner = Learner(spec, source.d_in)
+    for step in range(12):
+        learner.step(source.batch(step, spec.training.batch_size))
+    expected = train_plainly(spec, source, 12)
+    torch.testing.assert_close(dict(learner.sae.state_dict()), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_decoder_rows_keep_norm_one(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    learner = Learner(make_spec(), source.d_in)
+    for step in range(30):
+        learner.step(source.batch(step, 32))
+    torch.testing.assert_close(learner.sae.W_dec.norm(dim=1), torch.ones(40))
+
+
+def test_free_decoder_rows_may_grow(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    learner = Learner(make_spec(sae={"decoder_norm": "free"}), source.d_in)
+    for step in range(30):
+        learner.step(source.batch(step, 32))
+    assert (learner.sae.W_dec.norm(dim=1) - 1).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["l1", "sqrt_l1"])
+def test_a_zero_coefficient_trains_for_reconstruction_alone(
+    make_spec: SpecMaker, source: SyntheticSource, kind: str
+) -> None:
+    learner = Learner(make_spec(sparsity={"kind": kind, "coefficient": 0.0}), source.d_in)
+    result = learner.step(source.batch(0, 32))
+    assert result.loss == result.reconstruction
+    assert result.penalty > 0
+
+
+def test_the_result_of_a_step_is_the_forward_pass_before_its_update(
+    make_spec: SpecMaker, source: SyntheticSource
+) -> None:
+    learner = Learner(make_spec(), source.d_in)
+    x = source.batch(0, 32)
+    with torch.no_grad():
+        acts = learner.sae.encode(x)
+        x_hat = learner.sae.decode(acts)
+    result = learner.step(x)
+    assert torch.equal(result.acts, acts)
+    assert torch.equal(result.x_hat, x_hat)
+    assert result.reconstruction == (x_hat - x).square().mean()
+    assert result.loss == pytest.approx((result.reconstruction + 0.01 * result.penalty).item())
+    assert not any(tensor.requires_grad for tensor in (result.acts, result.x_hat, result.loss, result.penalty))
+    assert not torch.equal(learner.sae.encode(x), acts)
+
+
+def test_tokens_since_fired_count_whole_batches_and_start_again_at_zero(
+    make_spec: SpecMaker, source: SyntheticSource
+) -> None:
+    learner = Learner(make_spec(training={"dead_window_tokens": 64}), source.d_in)
+    with torch.no_grad():
+        learner.sae.W_enc[:, 0] = 0  # this latent cannot fire
+    for step in range(3):
+        result = learner.step(source.batch(step, 32))
+        assert learner.tokens == 32 * (step + 1)
+        assert learner.tokens_since_fired[0] == learner.tokens
+        assert bool(learner.dead[0]) == (learner.tokens >= 64)
+        assert not learner.tokens_since_fired[(result.acts > 0).any(0)].any()
+
+
+class ReadsOfTheDevice(TorchDispatchMode):
+    """Counts operations whose result Python must wait for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_nothing_back_from_the_device(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    learner = Learner(make_spec(), source.d_in)
+    batches = [source.batch(step, 32) for step in range(3)]
+    with ReadsOfTheDevice() as reads:
+        for x in batches:
+            learner.step(x)
+        assert reads.count == 0
+        learner.require_finite()
+        assert reads.count > 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_step_of_the_first_bad_loss_is_remembered(
+    make_spec: SpecMaker, source: SyntheticSource, bad: float
+) -> None:
+    learner = Learner(make_spec(), source.d_in)
+    for step in range(5):
+        x = source.batch(step, 32)
+        learner.step(x.fill_(bad) if step == 2 else x)
+        if step < 2:
+            learner.require_finite()
+    with pytest.raises(NonFiniteError, match=r"at step 3$"):
+        learner.require_finite()
+
+
+def test_weights_that_overflow_are_noticed_before_the_loss_shows_it(
+    make_spec: SpecMaker, source: SyntheticSource
+) -> None:
+    learner = Learner(make_spec(), source.d_in)
+    learner.step(source.batch(0, 32))
+    with torch.no_grad():
+        learner.sae.b_enc[3] = float("inf")
+    with pytest.raises(NonFiniteError, match=r"weights .* at or before step 1$"):
+        learner.require_finite()
+
+
+def test_a_restored_learner_goes_on_to_the_bit(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    spec = make_spec()
+    undisturbed, first, second = (Learner(spec, source.d_in) for _ in range(3))
+    for step in range(9):
+        undisturbed.step(source.batch(step, 32))
+    for step in range(4):
+        first.step(source.batch(step, 32))
+    second.restore(first.checkpoint())
+    for step in range(4, 9):
+        second.step(source.batch(step, 32))
+    assert second.steps_done == 9
+    expected = undisturbed.checkpoint()
+    for found, wanted in [
+        (second.checkpoint().weights, expected.weights),
+        (second.checkpoint().training, expected.training),
+    ]:
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_checkpoint_of_another_spec_is_refused(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    checkpoint = Learner(make_spec(), source.d_in).checkpoint()
+    other = Learner(make_spec(sparsity={"coefficient": 0.02}), source.d_in)
+    with pytest.raises(CheckpointError, match="resume a run from its own checkpoints only"):
+        other.restore(checkpoint)
