@@ -1,0 +1,111 @@
+"""The fence around an attempt, and how attempts end. The only place that changes `runs.state` of a single run.
+
+The run's row is the lock of everything below it: whoever writes for `(run_id, epoch)` holds it first, and finds out
+under the lock whether that attempt still counts.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import AttemptOutcome
+from prolu.spec.report import FailureClass
+from service.domain import lifecycle, retries
+from service.domain.lifecycle import Move
+from service.domain.retries import Ended
+from service.store.models import AttemptRow, EventRow, RunRow
+
+_chance = random.SystemRandom()
+
+
+def lock_run(session: Session, run_id: UUID) -> RunRow | None:
+    """Read a run and hold its row until the transaction ends; None if there is no such run."""
+    return session.scalars(
+        select(RunRow)
+        .where(RunRow.id == run_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def held(session: Session, run_id: UUID, epoch: int) -> tuple[RunRow, AttemptRow] | None:
+    """Lock the run and return it with its attempt, or None where `epoch` is past or the run is no longer live."""
+    run = lock_run(session, run_id)
+    if run is None or run.epoch != epoch or run.state not in lifecycle.LIVE:
+        return None
+    attempt = session.get_one(AttemptRow, (run_id, epoch), populate_existing=True)
+    return run, attempt
+
+
+def move(session: Session, run: RunRow, chosen: Move, *, now: datetime, **detail: Any) -> None:
+    """Apply a move of the lifecycle to a locked run and write the event. Raises IllegalTransition."""
+    before = run.state
+    run.state = lifecycle.apply(chosen, before)
+    if run.state in lifecycle.TERMINAL:
+        run.finished_at = now
+    run.not_before = None
+    record(session, run, lifecycle.MOVES[chosen].event, now=now, before=before, **detail)
+
+
+def record(session: Session, run: RunRow, kind: str, *, now: datetime, **detail: Any) -> None:
+    """Write an event of the run; `detail` is plain JSON, without what is None."""
+    told = {name: value for name, value in detail.items() if value is not None}
+    session.add(EventRow(run_id=run.id, at=now, kind=kind, epoch=run.epoch or None, detail=told))
+
+
+def end(attempt: AttemptRow, outcome: AttemptOutcome, *, now: datetime) -> None:
+    """Close an attempt."""
+    attempt.outcome = outcome
+    attempt.finished_at = now
+
+
+def end_badly(
+    session: Session,
+    run: RunRow,
+    attempt: AttemptRow,
+    *,
+    now: datetime,
+    outcome: AttemptOutcome,
+    failure_class: FailureClass,
+    message: str,
+    traceback_tail: str | None = None,
+) -> None:
+    """Close an attempt that failed or was lost, and let the wish of the owner or the rules of retries decide what follows."""
+    end(attempt, outcome, now=now)
+    attempt.failure_class = failure_class
+    attempt.message = message
+    attempt.traceback_tail = traceback_tail or None
+    session.flush()
+    told: dict[str, Any] = {"failure_class": failure_class, "message": message}
+    if outcome == "lost":
+        record(session, run, "lost", now=now, node=attempt.node, **told)
+    if run.desired_state == "cancelled":
+        move(session, run, "cancel", now=now)
+        run.message = None
+        return
+    verdict = retries.decide(_history(session, run.id), jitter=_chance.random())
+    run.message = f"Attempt {attempt.epoch} ended ({failure_class}): {message}"
+    if verdict.move == "fail":
+        run.failure_class = failure_class
+        move(session, run, "fail", now=now, reason=verdict.reason, **told)
+    elif run.desired_state == "paused":
+        move(session, run, "pause", now=now)
+    else:
+        move(session, run, verdict.move, now=now, reason=verdict.reason)
+        if verdict.move == "back_off":
+            run.not_before = now + timedelta(seconds=verdict.pause_seconds)
+
+
+def _history(session: Session, run_id: UUID) -> list[Ended]:
+    rows = session.execute(
+        select(AttemptRow.failure_class, AttemptRow.node)
+        .where(AttemptRow.run_id == run_id, AttemptRow.failure_class.is_not(None))
+        .order_by(AttemptRow.epoch)
+    )
+    return [Ended(failure_class, node) for failure_class, node in rows if failure_class is not None]

@@ -1,0 +1,90 @@
+"""Engines and transactions for SQLite and PostgreSQL; knows no table.
+
+SQLite: WAL, so that readers never wait, and `BEGIN IMMEDIATE` for every transaction that may write, since a deferred
+one that reads and then writes fails at once with SQLITE_BUSY_SNAPSHOT, whatever the timeout. PostgreSQL: READ
+COMMITTED; reads run in read-only transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session
+
+_BUSY_SECONDS = 30
+_WRITES = "prolu_writes"
+
+
+class Database:
+    """One database and its connection pool. `begin` for transactions that may write, `read` for those that may not."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            if parsed.database in (None, "", ":memory:"):
+                raise ValueError(f"The database URL {url} names no file; write sqlite:///path/to/file.db.")
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": _BUSY_SECONDS})
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+            self._reading: Engine = self.engine
+        elif parsed.get_backend_name() == "postgresql":
+            self.engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30, pool_pre_ping=True
+            )
+            self._reading = self.engine.execution_options(postgresql_readonly=True)
+        else:
+            raise ValueError(f"The database is {parsed.get_backend_name()}; prolu works with sqlite and postgresql.")
+        self._writing = self.engine.execution_options(**{_WRITES: True})
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A transaction that may write: committed at the end of the block, rolled back if it raises."""
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that sees one state of the database and writes nothing."""
+        with Session(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A bare connection in a writing transaction, for migrations."""
+        with self._writing.begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def database_now(session: Session) -> datetime:
+    """The database's clock, which alone decides leases: the clocks of the machines around it may differ."""
+    if session.get_bind().dialect.name == "sqlite":
+        shown: str = session.scalars(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).one()
+        return datetime.strptime(shown, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+    # Not now(): that is when the transaction began, which may have waited for locks since.
+    moment: datetime = session.scalars(text("SELECT clock_timestamp()")).one()
+    return moment.astimezone(UTC)
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is emitted below
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
