@@ -59,7 +59,7 @@ class RayCluster:
 
     def __init__(self, address: str, namespace: str) -> None:
         ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="warning")
-        self._actor_class = ray.remote(_RayPackActor)
+        self._actor_class = ray.remote(TrainingActor)
         self._handles: dict[str, Any] = {}
         self._polls: dict[Any, str] = {}
 
@@ -152,7 +152,7 @@ class RayCluster:
             del self._polls[reference]
 
 
-class _RayPackActor(PackActor):
+class TrainingActor(PackActor):
     """A pack that names its node as `RayCluster.nodes` does."""
 
     def __init__(self, assignments: Sequence[Assignment], surroundings: Surroundings) -> None:

@@ -1,0 +1,193 @@
+"""The actor as a plain object: real training on synthetic activations, polled by the test. No Ray."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prolu.spec import RunSpec
+from prolu.spec.report import BiasSnapshot, CheckpointWritten, Failed, MetricPoint, Report, Stopped, Succeeded
+from workers.actor import PackActor
+from workers.messages import Assignment, Attempt, Surroundings, read_report
+
+ATTEMPT = Attempt("0190-run", 1)
+
+
+def spec(steps: int = 20, **training: Any) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "data": {"kind": "synthetic", "d_in": 8, "n_features": 16, "eval_samples": 64},
+            "sae": {"kind": "prolu", "d_sae": 16},
+            "sparsity": {"kind": "l1", "coefficient": 0.001},
+            "training": {"steps": steps, "batch_size": 16, "metrics_every_steps": 10, **training},
+        }
+    )
+
+
+class Office:
+    """Starts actors, and listens to them as a dispatcher would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ended = threading.Event()
+        self.heard: list[Report] = []
+        self.actor: PackActor | None = None
+
+    def start(
+        self, run: RunSpec, *, attempt: Attempt = ATTEMPT, resume_from: str | None = None, orphan_seconds: float = 300
+    ) -> PackActor:
+        surroundings = Surroundings(
+            artifact_root=str(self.folder / "artifacts"),
+            cache_dir=str(self.folder / "cache"),
+            data_roots=(str(self.folder / "data"),),
+            hub_online=False,
+            orphan_seconds=orphan_seconds,
+        )
+        assignment = Assignment(attempt, run.model_dump_json(), resume_from)
+        self.actor = PackActor([assignment], surroundings, node="here", end_process=self.ended.set)
+        return self.actor
+
+    def listen(self, until: Callable[[Report], bool], *, attempt: Attempt = ATTEMPT) -> Report:
+        """Poll, acknowledging what was heard, until a report that satisfies `until`."""
+        assert self.actor is not None
+        ack, deadline = 0, time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for message in self.actor.poll({attempt: ack}).messages:
+                ack = message.seq
+                report = read_report(message.report)
+                self.heard.append(report)
+                if until(report):
+                    return report
+        raise AssertionError(f"never heard it; heard {self.heard}")
+
+    def outcome(self, attempt: Attempt = ATTEMPT) -> Report:
+        return self.listen(lambda report: isinstance(report, Succeeded | Failed | Stopped), attempt=attempt)
+
+    def of(self, kind: type[Report]) -> list[Any]:
+        return [report for report in self.heard if isinstance(report, kind)]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path)
+    yield office
+    if office.actor is not None:
+        office.actor.stop(ATTEMPT, "cancel")
+
+
+def test_an_attempt_reports_its_whole_life_and_leaves_its_files_under_its_own_prefix(office: Office):
+    office.start(spec())
+    outcome = office.outcome()
+    assert isinstance(outcome, Succeeded)
+    assert set(outcome.metrics) >= {"l0", "l1", "mse", "fvu", "dead_fraction"}
+    assert [point.step for point in office.of(MetricPoint) if point.split == "train"] == [10, 20]
+    assert [snapshot.step for snapshot in office.of(BiasSnapshot)] == [0, 20]
+    (written,) = office.of(CheckpointWritten)
+    assert (written.path, written.final) == ("runs/0190-run/e1/step-20", True)
+    assert (office.folder / "artifacts" / written.path / "manifest.json").exists()
+
+
+def test_a_stop_is_obeyed_within_a_step_and_leaves_a_checkpoint_to_go_on_from(office: Office):
+    actor = office.start(spec(steps=10_000_000, metrics_every_steps=1))
+    office.listen(lambda report: isinstance(report, MetricPoint))
+    actor.stop(ATTEMPT, "pause")
+    outcome = office.outcome()
+    assert isinstance(outcome, Stopped)
+    assert outcome.reason == "pause"
+    assert office.of(CheckpointWritten)[-1].step == outcome.step
+
+
+def test_a_stop_of_another_attempt_is_nobodys_business(office: Office):
+    actor = office.start(spec())
+    actor.stop(Attempt(ATTEMPT.run_id, 2), "cancel")
+    assert isinstance(office.outcome(), Succeeded)
+
+
+def test_an_actor_that_nobody_polls_checkpoints_and_ends_its_process(office: Office):
+    actor = office.start(spec(steps=10_000_000, metrics_every_steps=1), orphan_seconds=1.0)
+    office.listen(lambda report: isinstance(report, MetricPoint))
+    assert office.ended.wait(30)
+    heard = [read_report(message.report) for message in actor.poll({}).messages]
+    assert isinstance(heard[-1], Stopped)
+    assert heard[-1].reason == "orphaned"
+    assert any(isinstance(report, CheckpointWritten) for report in heard)
+
+
+def test_an_actor_that_is_polled_lives_on_after_its_attempt_has_ended(office: Office):
+    office.start(spec(), orphan_seconds=300)
+    office.outcome()
+    assert not office.ended.wait(0.1)
+
+
+def test_a_loss_that_turns_nan_fails_the_attempt_alone_and_keeps_earlier_checkpoints(office: Office):
+    run = spec(steps=2_000, checkpoint_every_steps=1, optimizer={"kind": "adam", "learning_rate": 1e30})
+    office.start(run)
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure_class == "nan_loss"
+
+
+def test_bad_data_is_the_users_to_mend_and_says_so_without_a_traceback(office: Office):
+    bad = spec().model_copy(update={"data": shards_at(office.folder / "data" / "nothing")})
+    office.start(bad)
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure_class, outcome.traceback_tail) == ("user_error", "")
+    assert "data.path" in outcome.message
+
+
+def test_a_path_outside_the_data_roots_is_refused_on_the_worker_too(office: Office):
+    secret = office.folder / "secret"
+    secret.mkdir()
+    office.start(spec().model_copy(update={"data": shards_at(secret)}))
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure_class == "user_error"
+
+
+def test_a_store_that_cannot_be_written_is_a_failure_of_storage(office: Office):
+    (office.folder / "artifacts").write_text("a file where the folder should be")
+    office.start(spec())
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure_class == "storage"
+
+
+def test_an_unforeseen_error_is_an_outcome_with_its_traceback(office: Office):
+    actor = office.start(spec())
+    office.outcome()
+    assert actor is office.actor
+    office.actor = PackActor(
+        [Assignment(ATTEMPT, "{}", None)],
+        Surroundings("a", "c", (), False, 300.0),
+        node="here",
+        end_process=office.ended.set,
+    )
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure_class == "internal_error"
+    assert "ValidationError" in outcome.traceback_tail
+
+
+def test_a_second_attempt_goes_on_where_the_first_was_stopped(office: Office):
+    actor = office.start(spec(steps=3_000, metrics_every_steps=1))
+    office.listen(lambda report: isinstance(report, MetricPoint))
+    actor.stop(ATTEMPT, "preempt")
+    office.outcome()
+    checkpoint = office.of(CheckpointWritten)[-1]
+    office.heard.clear()
+    second = Attempt(ATTEMPT.run_id, 2)
+    office.start(spec(steps=3_000, metrics_every_steps=1), attempt=second, resume_from=checkpoint.path)
+    assert isinstance(office.outcome(second), Succeeded)
+    assert office.of(MetricPoint)[0].step == checkpoint.step + 1
+
+
+def shards_at(path: Path) -> Any:
+    from prolu.spec import ShardsData
+
+    return ShardsData(path=str(path))
