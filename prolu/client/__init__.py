@@ -1,1 +1,41 @@
-"""The client side: wire formats, the Python client and the `prolu` command. Torch-free."""
+"""The client side: the Python client, the `prolu` command and the wire format. Torch-free.
+
+from prolu.client import Client
+"""
+
+from prolu.client.client import Client
+from prolu.client.errors import (
+    ApiError,
+    Conflict,
+    ConnectionFailed,
+    DownloadFailed,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ProluError,
+    ServiceFailed,
+    TooManyRequests,
+    Unauthorized,
+    UnreadableAnswer,
+    WaitedTooLong,
+)
+from prolu.client.results import MissingPackage, Results
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "Conflict",
+    "ConnectionFailed",
+    "DownloadFailed",
+    "Forbidden",
+    "Invalid",
+    "MissingPackage",
+    "NotFound",
+    "ProluError",
+    "Results",
+    "ServiceFailed",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnreadableAnswer",
+    "WaitedTooLong",
+]

@@ -29,7 +29,7 @@ def data_dir(environment: Mapping[str, str] | None = None) -> Path:
     """Where `prolu up` keeps everything: PROLU_DATA_DIR, else the user's data folder of the operating system."""
     environment = os.environ if environment is None else environment
     named = environment.get("PROLU_DATA_DIR")
-    return Path(named).expanduser().absolute() if named else user_data_path("prolu", appauthor=False)
+    return Path(named).expanduser().absolute() if named else user_data_path("prolu")
 
 
 def locate(url: str | None = None, token: str | None = None, environment: Mapping[str, str] | None = None) -> Place:
@@ -43,7 +43,7 @@ def locate(url: str | None = None, token: str | None = None, environment: Mappin
     if named := url or environment.get("PROLU_URL"):
         noted = _noted_url(here)
         if token is None and noted is not None and noted == named.rstrip("/"):
-            token = _noted_token(here)
+            token = _noted_token(environment)
         return Place(named.rstrip("/"), token, "the url argument" if url else "PROLU_URL")
     noted = _noted_url(here)
     if noted is None:
@@ -51,7 +51,7 @@ def locate(url: str | None = None, token: str | None = None, environment: Mappin
             f"No service is known: PROLU_URL is not set and {here / ENDPOINT_FILE} does not exist; "
             "start one with `prolu up`, or set PROLU_URL and PROLU_TOKEN."
         )
-    return Place(noted, token or _noted_token(here), str(here / ENDPOINT_FILE))
+    return Place(noted, token or _noted_token(environment), str(here / ENDPOINT_FILE))
 
 
 def _noted_url(here: Path) -> str | None:
@@ -66,8 +66,14 @@ def _noted_url(here: Path) -> str | None:
         ) from None
 
 
-def _noted_token(here: Path) -> str | None:
+def _noted_token(environment: Mapping[str, str]) -> str | None:
+    named = environment.get("PROLU_TOKEN_FILE")
+    path = Path(named).expanduser() if named else data_dir(environment) / TOKEN_FILE
     try:
-        return (here / TOKEN_FILE).read_text(encoding="utf-8").strip() or None
+        return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ConnectionFailed(
+            f"Cannot read the token in {path} ({error.strerror}); set PROLU_TOKEN instead."
+        ) from None

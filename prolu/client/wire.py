@@ -326,6 +326,17 @@ class Page(Wire, Generic[Item]):
     """Pass as `cursor` for the next part; null at the end."""
 
 
+class MeRead(Wire):
+    """Whose token the request carried."""
+
+    id: UUID
+    """Identity of the user."""
+    name: str
+    """Name of the user."""
+    role: str
+    """What the user may do: `admin` or `member`."""
+
+
 class VersionRead(Wire):
     """What is running."""
 

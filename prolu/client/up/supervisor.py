@@ -263,15 +263,18 @@ class Supervisor:
 def _kill_all(alive: Callable[[], set[int]]) -> None:
     """SIGKILL until nothing is left; only what was killed is reaped, so that the guardians' own statuses stay theirs."""
     deadline = time.monotonic() + _KILL_SECONDS
+    killed: set[int] = set()
     while left := alive():
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+        killed |= left
         if time.monotonic() > deadline:
             raise GivenUp(f"Processes {sorted(left)} do not end; look at them with ps and end them by hand.")
         time.sleep(0.02)
+    for pid in killed:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def _cause(status: int) -> str:

@@ -1,0 +1,85 @@
+"""`client.checkpoints`: the weights, and the proof that they arrived whole."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from prolu.client.errors import DownloadFailed
+from prolu.client.http import Http, path_id
+from prolu.client.runs import Identity
+from prolu.client.wire import CheckpointRead
+from prolu.spec.report import CheckpointFile
+
+
+class Checkpoints:
+    """Checkpoints of the runs that you may see."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def get(self, checkpoint: Identity) -> CheckpointRead:
+        """One checkpoint and its files. Raises NotFound."""
+        return self._http.get(f"/v1/checkpoints/{path_id(checkpoint)}", CheckpointRead)
+
+    def download(
+        self,
+        checkpoint: Identity | CheckpointRead,
+        directory: str | Path,
+        *,
+        on_bytes: Callable[[int], None] = lambda _count: None,
+    ) -> Path:
+        """Download every file into `directory`, which appears whole or not at all; return it.
+
+        `on_bytes` hears how many bytes each piece had. Raises DownloadFailed if the directory has something in it, a file's name
+        leads out of it, or a file differs from its checksum.
+        """
+        found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
+        target = Path(directory)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise DownloadFailed(f"{target} exists already; name a new or an empty folder.")
+        for file in found.files:
+            _check_name(file.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            for file in found.files:
+                self._fetch(found, file, draft / file.name, on_bytes)
+            draft.chmod(0o755)
+            draft.replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return target
+
+    def _fetch(
+        self, checkpoint: CheckpointRead, file: CheckpointFile, path: Path, on_bytes: Callable[[int], None]
+    ) -> None:
+        checksum = hashlib.sha256()
+        length = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            path.open("wb") as out,
+            self._http.stream(f"/v1/checkpoints/{checkpoint.id}/download", {"file": file.name}) as response,
+        ):
+            for piece in response.iter_bytes():
+                length += len(piece)
+                if length > file.bytes:
+                    break  # more than was announced: no need to store it to know that it is wrong
+                checksum.update(piece)
+                out.write(piece)
+                on_bytes(len(piece))
+        if length != file.bytes or checksum.hexdigest() != file.sha256:
+            raise DownloadFailed(
+                f"{file.name} of checkpoint {checkpoint.id} arrived with {length} bytes and sha256 {checksum.hexdigest()}, "
+                f"announced were {file.bytes} bytes and {file.sha256}; nothing was kept, try again."
+            )
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that would be written elsewhere than below the folder, on any operating system."""
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if not path.parts or path.is_absolute() or path.anchor or ".." in path.parts or "\x00" in name:
+            raise DownloadFailed(f"The service names a file {name!r}, which leads out of the folder; nothing was kept.")

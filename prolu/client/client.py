@@ -1,0 +1,75 @@
+"""The way to the service from Python.
+
+    from prolu.client import Client
+
+    with Client() as client:                        # finds the service that `prolu up` runs, or PROLU_URL and PROLU_TOKEN
+        sweep = client.sweeps.submit(spec)
+        client.sweeps.wait(sweep.id)
+        client.sweeps.results(sweep.id).to_parquet("results.parquet")
+
+What can go wrong is drawn in `prolu.client.errors`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from prolu.client.checkpoints import Checkpoints
+from prolu.client.http import Http
+from prolu.client.locate import locate
+from prolu.client.runs import Runs
+from prolu.client.sweeps import Sweeps
+from prolu.client.wire import MeRead, QueueRead, VersionRead
+
+
+class Client:
+    """A connection to one service; close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Raises ConnectionFailed if no address is given and no note of `prolu up` is found. Nothing is sent yet."""
+        self._http = Http(locate(url, token), transport=transport, timeout_seconds=timeout_seconds, sleep=sleep)
+        self.runs = Runs(self._http, sleep)
+        self.sweeps = Sweeps(self._http, sleep)
+        self.checkpoints = Checkpoints(self._http)
+
+    @property
+    def url(self) -> str:
+        """Address of the service."""
+        return self._http.place.url
+
+    def queue(self, *, limit: int = 100) -> QueueRead:
+        """What trains, what waits in which order (at most `limit` of it), and the cluster."""
+        return self._http.get("/v1/queue", QueueRead, {"limit": limit})
+
+    def me(self) -> MeRead:
+        """Who the token says you are."""
+        return self._http.get("/v1/me", MeRead)
+
+    def version(self) -> VersionRead:
+        """What runs there."""
+        return self._http.get("/v1/version", VersionRead)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,190 @@
+"""One request at a time to the service: retries, problems turned into exceptions, pages, streams.
+
+Knows HTTP and the wire format; the resources know paths. `transport` is the seam by which tests put faults between.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from prolu import __version__
+from prolu.client.errors import ConnectionFailed, UnreadableAnswer, error_for
+from prolu.client.locate import Place
+from prolu.client.wire import Page, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+Params = Mapping[str, str | int | None]
+
+ATTEMPTS = 4
+_FIRST_DELAY_SECONDS = 0.25
+_LONGEST_DELAY_SECONDS = 30.0
+_PAGE = 100
+_PASSING = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS})
+
+
+class Http:
+    """A connection to one service.
+
+    GETs are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an Idempotency-Key by which
+    the service knows a repetition. The delay doubles from a quarter of a second; Retry-After is honoured up to half a minute.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout_seconds: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        headers = {"User-Agent": f"prolu/{__version__}"}
+        if place.token:
+            headers["Authorization"] = f"Bearer {place.token}"
+        self.place = place
+        self._sleep = sleep
+        try:
+            self._http = httpx.Client(
+                base_url=place.url,
+                headers=headers,
+                timeout=timeout_seconds,
+                transport=transport,
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ConnectionFailed(f"{place.url!r} (from {place.source}) is not an address: {error}.") from None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def get(self, path: str, model: type[Model], params: Params | None = None) -> Model:
+        """GET one thing."""
+        return _read(self._send("GET", path, params=params), model)
+
+    def post(self, path: str, model: type[Model], body: BaseModel | None = None) -> Model:
+        """POST a body (or a verb without one) and read the answer."""
+        content = None if body is None else body.model_dump_json()
+        return _read(self._send("POST", path, content=content), model)
+
+    def pages(
+        self, path: str, item: type[Model], params: Params | None = None, limit: int | None = None
+    ) -> Iterator[Model]:
+        """Every item of a list, or the first `limit`, page by page as they are asked for."""
+        page_type = Page[item]  # type: ignore[valid-type]
+        cursor: str | None = None
+        given = 0
+        while limit is None or given < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - given)
+            page = self.get(path, page_type, {**(params or {}), "limit": size, "cursor": cursor})
+            yield from page.items
+            given += len(page.items)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    @contextmanager
+    def stream(self, path: str, params: Params | None = None) -> Iterator[httpx.Response]:
+        """GET a body too long for memory. Raises ConnectionFailed also if it breaks off in the middle."""
+        response = self._send("GET", path, params=params, stream=True)
+        try:
+            yield response
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        finally:
+            response.close()
+
+    def _send(
+        self, method: str, path: str, *, params: Params | None = None, content: str | None = None, stream: bool = False
+    ) -> httpx.Response:
+        headers = {}
+        if method == "POST":
+            headers["Idempotency-Key"] = str(uuid4())
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        known = {name: value for name, value in (params or {}).items() if value is not None}
+        request = self._http.build_request(method, path, params=known, content=content, headers=headers)
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                response = self._http.send(request, stream=stream)
+            except httpx.TransportError as error:
+                if last:
+                    raise self._unreachable(error) from error
+                self._sleep(_backoff(attempt))
+                continue
+            if response.status_code in _PASSING and not last:
+                response.close()
+                self._sleep(_wait_asked_for(response) or _backoff(attempt))
+                continue
+            if not response.is_success:
+                response.read()
+                raise error_for(_problem(response))
+            return response
+        raise AssertionError("the last attempt returns or raises")
+
+    def _unreachable(self, error: httpx.TransportError) -> ConnectionFailed:
+        why = str(error) or type(error).__name__
+        return ConnectionFailed(
+            f"No service answers at {self.place.url} (from {self.place.source}): {why}; "
+            "start it with `prolu up`, or set PROLU_URL to where it runs."
+        )
+
+
+def path_id(value: UUID | str) -> str:
+    """An id as part of a path. Raises ValueError for what is not a UUID, so that no id can change the path."""
+    return str(value if isinstance(value, UUID) else UUID(value))
+
+
+def _read(response: httpx.Response, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise UnreadableAnswer(
+            f"The service's answer to {response.request.method} {response.request.url.path} is not what prolu {__version__} "
+            f"expects ({where}: {first['msg']}); use a client of the service's version (`prolu version`)."
+        ) from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        text = " ".join(response.text.split())[:200]
+        return Problem(
+            title=response.reason_phrase,
+            status=response.status_code,
+            detail=f"{response.request.url} answered {response.status_code} {response.reason_phrase}: {text or 'no body'}",
+            code="not_a_problem",
+            request_id=response.headers.get("X-Request-Id", ""),
+        )
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: doubling, and jittered by a fifth so that clients do not return in step."""
+    return _FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def _wait_asked_for(response: httpx.Response) -> float | None:
+    """What Retry-After asks for, in seconds or as a date; None if it is absent or unreadable."""
+    asked = response.headers.get("Retry-After")
+    if asked is None:
+        return None
+    try:
+        seconds = (
+            float(asked) if asked.isdigit() else (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+        )
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_DELAY_SECONDS)

@@ -1,0 +1,98 @@
+"""`client.runs`: submit runs, follow them, and read what they report."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from prolu.client.errors import WaitedTooLong
+from prolu.client.http import Http, path_id
+from prolu.client.wire import (
+    AttemptRead,
+    BiasSnapshotRead,
+    CheckpointRead,
+    EventRead,
+    MetricRead,
+    RunCreate,
+    RunRead,
+    RunState,
+    RunSummary,
+)
+from prolu.spec import RunSpec, validate
+
+TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
+
+Identity = UUID | str
+
+
+class Runs:
+    """The runs that you may see."""
+
+    def __init__(self, http: Http, sleep: Callable[[float], None]) -> None:
+        self._http = http
+        self._sleep = sleep
+
+    def submit(self, spec: RunSpec | Mapping[str, Any], *, priority: int = 50) -> RunRead:
+        """Put a run into the queue. Plain data is validated here first. Raises SpecError, Invalid."""
+        checked = spec if isinstance(spec, RunSpec) else validate(dict(spec), RunSpec)
+        return self._http.post("/v1/runs", RunRead, RunCreate(spec=checked, priority=priority))
+
+    def get(self, run: Identity) -> RunRead:
+        """One run with its spec. Raises NotFound."""
+        return self._http.get(f"/v1/runs/{path_id(run)}", RunRead)
+
+    def list(
+        self, *, state: RunState | None = None, sweep: Identity | None = None, limit: int | None = None
+    ) -> builtins.list[RunSummary]:
+        """Runs, the newest first, without their specs; all of them unless `limit` says how many."""
+        params = {"state": state, "sweep_id": None if sweep is None else path_id(sweep)}
+        return [*self._http.pages("/v1/runs", RunSummary, params, limit)]
+
+    def cancel(self, run: Identity) -> RunRead:
+        """Wish that the run end; it does so soon. Raises Conflict if it has succeeded or failed already."""
+        return self._http.post(f"/v1/runs/{path_id(run)}:cancel", RunRead)
+
+    def wait(
+        self,
+        run: Identity,
+        *,
+        timeout_seconds: float | None = None,
+        poll_seconds: float = 1.0,
+        on_update: Callable[[RunRead], None] = lambda _run: None,
+    ) -> RunRead:
+        """Return the run once it has succeeded, failed or been cancelled; tell `on_update` what every look shows.
+
+        Raises WaitedTooLong.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            seen = self.get(run)
+            on_update(seen)
+            if seen.state in TERMINAL:
+                return seen
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitedTooLong(f"Run {seen.id} is still {seen.state} after {timeout_seconds:g} s; wait longer.")
+            self._sleep(poll_seconds)
+
+    def metrics(self, run: Identity) -> builtins.list[MetricRead]:
+        """The metric series, by step."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/metrics", MetricRead)]
+
+    def bias_statistics(self, run: Identity) -> builtins.list[BiasSnapshotRead]:
+        """The statistics of the encoder biases, by step."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/bias_statistics", BiasSnapshotRead)]
+
+    def checkpoints(self, run: Identity) -> builtins.list[CheckpointRead]:
+        """The checkpoints, by step."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/checkpoints", CheckpointRead)]
+
+    def attempts(self, run: Identity) -> builtins.list[AttemptRead]:
+        """Every try at the run, the first one first."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/attempts", AttemptRead)]
+
+    def events(self, run: Identity) -> builtins.list[EventRead]:
+        """Everything that happened to the run, in order."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/events", EventRead)]

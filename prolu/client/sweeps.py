@@ -1,0 +1,76 @@
+"""`client.sweeps`: submit sweeps, follow them, and read their results."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prolu.client.errors import WaitedTooLong
+from prolu.client.http import Http, path_id
+from prolu.client.results import Results
+from prolu.client.runs import TERMINAL, Identity
+from prolu.client.wire import ResultRow, RunSummary, SweepCreate, SweepPreview, SweepRead
+from prolu.spec import SweepSpec, validate
+
+
+class Sweeps:
+    """The sweeps that you may see."""
+
+    def __init__(self, http: Http, sleep: Callable[[float], None]) -> None:
+        self._http = http
+        self._sleep = sleep
+
+    def submit(self, spec: SweepSpec | Mapping[str, Any], *, priority: int = 50) -> SweepRead:
+        """Put every run of a sweep into the queue, or none. Raises SpecError, Invalid."""
+        return self._http.post("/v1/sweeps", SweepRead, SweepCreate(spec=_checked(spec), priority=priority))
+
+    def preview(self, spec: SweepSpec | Mapping[str, Any]) -> SweepPreview:
+        """The runs that a sweep would put into the queue. Raises SpecError, Invalid."""
+        return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=_checked(spec)))
+
+    def get(self, sweep: Identity) -> SweepRead:
+        """One sweep, and how many of its runs are in which state. Raises NotFound."""
+        return self._http.get(f"/v1/sweeps/{path_id(sweep)}", SweepRead)
+
+    def list(self, *, limit: int | None = None) -> builtins.list[SweepRead]:
+        """Sweeps, the newest first; all of them unless `limit` says how many."""
+        return [*self._http.pages("/v1/sweeps", SweepRead, limit=limit)]
+
+    def runs(self, sweep: Identity) -> builtins.list[RunSummary]:
+        """The runs of a sweep, by point."""
+        return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/runs", RunSummary)]
+
+    def results(self, sweep: Identity) -> Results:
+        """One row per run: what was set, the final metrics, the last bias statistics."""
+        return Results([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow)])
+
+    def wait(
+        self,
+        sweep: Identity,
+        *,
+        timeout_seconds: float | None = None,
+        poll_seconds: float = 1.0,
+        on_update: Callable[[builtins.list[RunSummary]], None] = lambda _runs: None,
+    ) -> SweepRead:
+        """Return the sweep once each of its runs has ended; tell `on_update` the runs at every look.
+
+        Raises WaitedTooLong.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            runs = self.runs(sweep)
+            on_update(runs)
+            going = sum(run.state not in TERMINAL for run in runs)
+            if going == 0:
+                return self.get(sweep)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitedTooLong(
+                    f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
+                )
+            self._sleep(poll_seconds)
+
+
+def _checked(spec: SweepSpec | Mapping[str, Any]) -> SweepSpec:
+    return spec if isinstance(spec, SweepSpec) else validate(dict(spec), SweepSpec)
