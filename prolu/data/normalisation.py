@@ -16,7 +16,8 @@ def norm_scales(x: Float[Tensor, "batch d_in"]) -> Float[Tensor, " batch"]:
 
     A zero row has scale 0.
     """
-    return torch.linalg.vector_norm(x, dim=1) / math.sqrt(x.shape[1])
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1)
+    return norms / math.sqrt(x.shape[1])
 
 
 def normalise(x: Float[Tensor, "batch d_in"], kind: Normalisation) -> Float[Tensor, "batch d_in"]:

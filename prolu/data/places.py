@@ -6,6 +6,7 @@ Interrupted    the run was asked to stop while its data was being prepared
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class DataError(ValueError):
     """The data that a spec names cannot be used; the sentence says which field, what it got and what to do."""
 
 
-class Interrupted(Exception):  # noqa: N818 - a wish, not an error
+class Interrupted(Exception):
     """The caller's `should_stop` became true while data was being prepared; what was finished is kept."""
 
 
@@ -35,18 +36,52 @@ class Places:
         A relative location is looked up below each data root in turn. Raises DataError if it does not exist
         or leads out of every data root.
         """
-        roots = [root.resolve() for root in self.data_roots]
         candidates = [(root / location).resolve() for root in self.data_roots] or [Path(location).resolve()]
-        inside = [path for path in candidates if any(path.is_relative_to(root) for root in roots)]
+        inside = [path for path in candidates if self._allow(path)]
         for path in inside:
             if path.exists():
                 return path
-        allowed = ", ".join(str(root) for root in roots) or "none is configured"
         if not inside:
-            raise DataError(
-                f"{field} is {location!r}, which leads outside the data roots of this service ({allowed}); "
-                "move the data below one of them or ask the operator to add a root."
-            )
+            raise self._outside(location, field)
         raise DataError(
-            f"{field} is {location!r}, which does not exist below the data roots ({allowed}); check the path."
+            f"{field} is {location!r}, which does not exist below the data roots ({self._named_roots()}); check the path."
         )
+
+    def has(self, location: str) -> bool:
+        """Whether `location` exists below a data root."""
+        return any(
+            self._allow(path) and path.exists() for path in ((root / location).resolve() for root in self.data_roots)
+        )
+
+    def files(self, location: str, suffixes: Collection[str] | None, *, field: str) -> list[Path]:
+        """Return the file that `location` means, or the files below that folder in name order.
+
+        Only files with one of `suffixes` count, unless it is None. Raises DataError if there is none, or if one of them is a
+        symlink that leads out of every data root.
+        """
+        path = self.resolve(location, field=field)
+        if path.is_file():
+            return [path]
+        found = sorted(
+            below for below in path.rglob("*") if (suffixes is None or below.suffix in suffixes) and below.is_file()
+        )
+        if not found:
+            wanted = " or ".join(sorted(suffixes or ()))
+            raise DataError(f"{field} is {location!r}, a folder without any {wanted} file; name another or fill it.")
+        resolved = [below.resolve() for below in found]
+        for below, target in zip(found, resolved, strict=True):
+            if not self._allow(target):
+                raise self._outside(str(below.relative_to(path)), f"{field}, through a link in {location!r},")
+        return resolved
+
+    def _allow(self, resolved: Path) -> bool:
+        return any(resolved.is_relative_to(root.resolve()) for root in self.data_roots)
+
+    def _outside(self, location: str, field: str) -> DataError:
+        return DataError(
+            f"{field} is {location!r}, which leads outside the data roots of this service ({self._named_roots()}); "
+            "move the data below one of them or ask the operator to add a root."
+        )
+
+    def _named_roots(self) -> str:
+        return ", ".join(str(root) for root in self.data_roots) or "none is configured"

@@ -38,7 +38,8 @@ class SyntheticSource:
         """The ground-truth features: unit vectors, uniform on the sphere."""
         shape = (self._spec.n_features, self._spec.d_in)
         directions = torch.randn(shape, generator=self._generator("dictionary", 0))
-        return directions / torch.linalg.vector_norm(directions, dim=1, keepdim=True)
+        norms: Tensor = torch.linalg.vector_norm(directions, dim=1, keepdim=True)
+        return directions / norms
 
     def batch(self, step: int, batch_size: int) -> Float[Tensor, "batch d_in"]:
         """Return samples step * batch_size ... (step + 1) * batch_size - 1 of the training stream."""

@@ -1,0 +1,124 @@
+"""Open the texts that a language model reads: each corpus is a stream of documents with an identity.
+
+The identity goes into the digest of extracted activations: equal identities are equal texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prolu.data import python_docs
+from prolu.data.fingerprint import fingerprints, remembered
+from prolu.data.places import DataError, Places
+from prolu.spec.data import Corpus, HubCorpus, JsonlCorpus, ParquetCorpus, PythonDocsCorpus, TextCorpus
+
+_PARQUET_ROWS = 256
+
+
+@dataclass(frozen=True)
+class OpenCorpus:
+    """A corpus that can be read."""
+
+    identity: dict[str, Any]
+    """Plain data that stands for the text: content hashes, or a dataset and its commit."""
+    documents: Callable[[], Iterator[str]]
+    """Begins to read: yields each document, in a fixed order. Raises DataError where one cannot be read."""
+
+
+def open_corpus(spec: Corpus, places: Places) -> OpenCorpus:
+    """Find the corpus and identify its content, without reading it as text.
+
+    Raises DataError if it does not exist, is not allowed or has no file.
+    """
+    match spec:
+        case PythonDocsCorpus():
+            return _open_python_docs(places)
+        case TextCorpus():
+            paths = places.files(spec.path, {".txt", ".md"}, field="data.corpus.path")
+            return OpenCorpus(_identity(spec, paths, places), lambda: _read_texts(paths))
+        case JsonlCorpus():
+            paths = places.files(spec.path, {".jsonl"}, field="data.corpus.path")
+            return OpenCorpus(_identity(spec, paths, places), lambda: _read_jsonl(paths, spec.field))
+        case ParquetCorpus():
+            paths = places.files(spec.path, {".parquet"}, field="data.corpus.path")
+            return OpenCorpus(_identity(spec, paths, places), lambda: _read_parquet(paths, spec.field))
+        case HubCorpus():
+            # Imported here: the library takes seconds to load, and other corpora do without it.
+            from prolu.data.hub_corpus import open_hub_dataset
+
+            identity, documents = open_hub_dataset(spec, online=places.hub_online)
+            return OpenCorpus(identity, documents)
+
+
+def _open_python_docs(places: Places) -> OpenCorpus:
+    def hash_text() -> list[str]:
+        content = hashlib.sha256()
+        for document in python_docs.documents():
+            content.update(hashlib.sha256(document.encode()).digest())
+        return [content.hexdigest()]
+
+    [digest] = remembered("python_docs 1", python_docs.files(), hash_text, cache_dir=places.cache_dir)
+    return OpenCorpus({"kind": "python_docs", "sha256": digest}, lambda: iter(python_docs.documents()))
+
+
+def _identity(spec: TextCorpus | JsonlCorpus | ParquetCorpus, paths: Sequence[Path], places: Places) -> dict[str, Any]:
+    """Kind, key and content of the files in order; where they lie does not matter."""
+    return spec.model_dump(exclude={"path"}) | {"sha256": fingerprints(paths, cache_dir=places.cache_dir)}
+
+
+def _read_texts(paths: Sequence[Path]) -> Iterator[str]:
+    for path in paths:
+        try:
+            yield path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"data.corpus.path holds {path.name}, which is not UTF-8 text ({error}); convert it."
+            ) from None
+
+
+def _read_jsonl(paths: Sequence[Path], field: str) -> Iterator[str]:
+    for path in paths:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _text_of(line, field, f"line {number} of {path.name}")
+
+
+def _text_of(line: bytes, field: str, place: str) -> str:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"data.corpus.path: {place} is not JSON ({error}); mend or remove it.") from None
+    if not isinstance(record, dict) or not isinstance(record.get(field), str):
+        got = f"has the keys {sorted(record)}" if isinstance(record, dict) else f"is a {type(record).__name__}"
+        raise DataError(f"data.corpus.field is {field!r}, but {place} {got}; name a key that holds text.")
+    text: str = record[field]
+    return text
+
+
+def _read_parquet(paths: Sequence[Path], field: str) -> Iterator[str]:
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                schema = file.schema_arrow
+                if field not in schema.names or not _is_text(schema.field(field).type):
+                    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
+                    raise DataError(
+                        f"data.corpus.field is {field!r}, but {path.name} has the columns {columns}; name one of strings."
+                    )
+                for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=[field]):
+                    yield from (text for text in batch.column(0).to_pylist() if text is not None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"data.corpus.path holds {path.name}, which is not readable Parquet ({error}).") from None
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
