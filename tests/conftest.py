@@ -2,4 +2,6 @@
 
 import jaxtyping
 
+pytest_plugins = ["tests.fixtures_database"]
+
 jaxtyping.install_import_hook(["prolu.models", "prolu.analysis", "prolu.training", "prolu.data"], "beartype.beartype")

@@ -7,14 +7,15 @@ COMMITTED; reads run in read-only transactions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, create_engine, event, literal, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
 
 _BUSY_SECONDS = 30
 _WRITES = "prolu_writes"
@@ -74,6 +75,17 @@ def database_now(session: Session) -> datetime:
     # Not now(): that is when the transaction began, which may have waited for locks since.
     moment: datetime = session.scalars(text("SELECT clock_timestamp()")).one()
     return moment.astimezone(UTC)
+
+
+def insert_new(session: Session, table: type[DeclarativeBase], row: Mapping[str, Any], *, key: Sequence[str]) -> bool:
+    """Insert a row unless one with the same `key` exists; waits for a transaction that is inserting it. Says whether it did."""
+    statement = dialect_insert(session, table).values(dict(row)).on_conflict_do_nothing(index_elements=list(key))
+    return session.execute(statement.returning(literal(1))).first() is not None
+
+
+def dialect_insert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, which both databases have and the standard lacks."""
+    return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

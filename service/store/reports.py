@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -31,7 +30,7 @@ from prolu.spec.report import (
 from service.domain.bias_summary import summarise
 from service.domain.lifecycle import Move
 from service.store.attempts import end, end_badly, held, move, record
-from service.store.db import database_now
+from service.store.db import database_now, dialect_insert, insert_new
 from service.store.models import AttemptRow, Base, BiasSnapshotRow, CheckpointRow, MetricPointRow, RunRow
 
 
@@ -130,19 +129,19 @@ def _snapshot(session: Session, run: RunRow, attempt: AttemptRow, report: BiasSn
 
 
 def _checkpoint(session: Session, run: RunRow, attempt: AttemptRow, report: CheckpointWritten, now: datetime) -> None:
-    statement = _insert(session, CheckpointRow).values(
-        id=uuid7(),
-        run_id=run.id,
-        epoch=attempt.epoch,
-        step=report.step,
-        tokens=report.tokens,
-        path=report.path,
-        files=[file.model_dump() for file in report.files],
-        bytes=sum(file.bytes for file in report.files),
-        final=report.final,
-        created_at=now,
-    )
-    session.execute(statement.on_conflict_do_nothing(index_elements=["run_id", "step", "epoch"]))
+    row = {
+        "id": uuid7(),
+        "run_id": run.id,
+        "epoch": attempt.epoch,
+        "step": report.step,
+        "tokens": report.tokens,
+        "path": report.path,
+        "files": [file.model_dump() for file in report.files],
+        "bytes": sum(file.bytes for file in report.files),
+        "final": report.final,
+        "created_at": now,
+    }
+    insert_new(session, CheckpointRow, row, key=["run_id", "step", "epoch"])
 
 
 def _upsert(
@@ -153,16 +152,12 @@ def _upsert(
     report: MetricPoint | BiasSnapshot,
     **columns: Any,
 ) -> None:
-    statement = _insert(session, table).values(
+    statement = dialect_insert(session, table).values(
         run_id=run.id, epoch=attempt.epoch, step=report.step, tokens=report.tokens, **columns
     )
     key = [column.name for column in table.__table__.primary_key]
     newer = {column.name: column for column in statement.excluded if column.name not in key}
     session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer))
-
-
-def _insert(session: Session, table: type[Base]) -> Any:
-    return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,56 @@
+"""How Alembic reaches the database: through the service's connection, or, on the `alembic` command line, by its settings.
+
+Every migration is one transaction on both databases, and two at a time take turns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Column, Connection, text
+
+from service.settings import Settings
+from service.store.db import Database
+from service.store.models import Base
+
+# Any number that no other program takes for its own lock in this database.
+_LOCK = 7_105_401_832
+
+
+# SQLite does not tell Alembic that an index descends; a test compares the text of every statement there.
+_DESCENDING = {
+    index.name
+    for table in Base.metadata.tables.values()
+    for index in table.indexes
+    if not all(isinstance(expression, Column) for expression in index.expressions)
+}
+
+
+def _is_comparable(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+    return kind != "index" or name not in _DESCENDING
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that the command asks for within the connection's transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        transactional_ddl=True,
+        include_object=_is_comparable if connection.dialect.name == "sqlite" else None,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise SystemExit("Migrations read the database; run them online.")
+given: Connection | None = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    with Database(Settings().database_url).connect() as opened:
+        migrate(opened)
