@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -155,30 +156,30 @@ def test_claimers_at_the_same_moment_never_get_the_same_run(database: Database, 
             with lock:
                 taken.extend(mine)
 
-    _run_together(work, 8)
+    _run_together(*[work] * 8)
     assert sorted(taken) == sorted(runs)
     with database.read() as session:
         assert len(queue.live(session)) == 40
 
 
-def test_of_two_dispatchers_that_apply_and_lose_one_attempt_one_wins(database: Database, owner_id: UUID) -> None:
-    for _ in range(10):
-        run_id = submit(database, owner_id)
-        claim(database, run_id)
-        together = threading.Barrier(2)
-        results: dict[str, object] = {}
+@pytest.mark.parametrize("repetition", range(5))
+def test_of_two_dispatchers_that_end_one_attempt_one_wins(database: Database, owner_id: UUID, repetition: int) -> None:
+    run_id = submit(database, owner_id)
+    claim(database, run_id)
+    together = threading.Barrier(2)
+    results: dict[str, object] = {}
 
-        def finish(run_id: UUID = run_id, together: threading.Barrier = together) -> None:
-            together.wait()
-            results["applied"] = say(database, run_id, 1, Succeeded(step=100, metrics={"l0": 1.0}))
+    def finish() -> None:
+        together.wait()
+        results["applied"] = say(database, run_id, 1, Succeeded(step=100, metrics={"l0": 1.0}))
 
-        def give_up(run_id: UUID = run_id, together: threading.Barrier = together) -> None:
-            together.wait()
-            results["lost"] = lose(database, run_id, 1, "node_lost")
+    def give_up() -> None:
+        together.wait()
+        results["lost"] = lose(database, run_id, 1, "node_lost")
 
-        _run_together(finish, 1, give_up)
-        assert (results["applied"] is None) != (results["lost"] is None)
-        assert state(database, run_id) == ("queued" if results["lost"] else "succeeded")
+    _run_together(finish, give_up)
+    assert (results["applied"] is None) != (results["lost"] is None)
+    assert state(database, run_id) == ("queued" if results["lost"] else "succeeded")
 
 
 def test_the_first_report_moves_a_run_to_running(database: Database, owner_id: UUID) -> None:
@@ -438,16 +439,15 @@ def _wish(database: Database, run_id: UUID, desired: str) -> None:
         session.execute(update(RunRow).where(RunRow.id == run_id).values(desired_state=desired))
 
 
-def _run_together(work: object, copies: int, *others: object) -> None:
+def _run_together(*jobs: Callable[[], None]) -> None:
     failures: list[BaseException] = []
 
-    def guarded(job: object) -> None:
+    def guarded(job: Callable[[], None]) -> None:
         try:
-            job()  # type: ignore[operator]
-        except BaseException as error:  # noqa: BLE001
+            job()
+        except BaseException as error:
             failures.append(error)
 
-    jobs = [work] * copies + list(others)
     threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
     for thread in threads:
         thread.start()

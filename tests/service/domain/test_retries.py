@@ -1,0 +1,63 @@
+"""Which failures are tried again, after how long, and how often."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prolu.spec.report import FailureClass
+from service.domain.retries import COSTLY, FREE, FREE_RETRY_CAP, RETRY_BUDGET, Ended, decide, pause_seconds
+
+
+def history(failure_class: FailureClass, times: int, node: str | None = "n") -> list[Ended]:
+    return [Ended(failure_class, node)] * times
+
+
+@pytest.mark.parametrize("failure_class", sorted(FREE))
+def test_what_is_nobodys_fault_is_requeued_at_once_up_to_a_cap(failure_class: FailureClass) -> None:
+    assert decide(history(failure_class, FREE_RETRY_CAP), jitter=0.5).move == "requeue"
+    assert decide(history(failure_class, FREE_RETRY_CAP + 1), jitter=0.5).move == "fail"
+
+
+@pytest.mark.parametrize("failure_class", sorted(COSTLY))
+def test_what_may_pass_is_tried_again_until_the_budget_is_spent(failure_class: FailureClass) -> None:
+    assert decide(history(failure_class, RETRY_BUDGET), jitter=0.5).move == "back_off"
+    assert decide(history(failure_class, RETRY_BUDGET + 1), jitter=0.5).move == "fail"
+
+
+@pytest.mark.parametrize("failure_class", sorted(set(get_args(FailureClass)) - FREE - COSTLY))
+def test_what_would_happen_again_is_not_tried_again(failure_class: FailureClass) -> None:
+    verdict = decide(history(failure_class, 1), jitter=0.5)
+    assert verdict.move == "fail"
+    assert failure_class in verdict.reason
+
+
+def test_free_losses_do_not_spend_the_budget() -> None:
+    past = [*history("node_lost", 10), *history("storage", RETRY_BUDGET - 1), Ended("storage", None)]
+    assert decide(past, jitter=0.5).move == "back_off"
+
+
+def test_costly_failures_of_all_classes_share_one_budget() -> None:
+    past = [Ended("storage", "a"), Ended("host_oom", "b"), Ended("lease_expired", "c"), Ended("storage", "d")]
+    assert decide(past, jitter=0.5).move == "fail"
+
+
+def test_one_class_on_three_nodes_blames_the_run() -> None:
+    three = [Ended("node_lost", "a"), Ended("node_lost", "b"), Ended("node_lost", "c")]
+    assert decide(three, jitter=0.5).move == "fail"
+    assert decide([*three[:2], Ended("node_lost", "a")], jitter=0.5).move == "requeue"
+    assert decide([*three[:2], Ended("node_lost", None)], jitter=0.5).move == "requeue"
+    assert decide([*three[:2], Ended("ray_infra", "c")], jitter=0.5).move == "requeue"
+
+
+def test_pauses_double_from_15_seconds_to_10_minutes() -> None:
+    assert [pause_seconds(n, jitter=0.5) for n in range(8)] == [15, 30, 60, 120, 240, 480, 600, 600]
+
+
+@given(n=st.integers(0, 10_000), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_pause_is_within_a_fifth_of_its_middle_and_never_above_10_minutes(n: int, jitter: float) -> None:
+    middle = 15 * 2.0 ** min(n, 30)
+    pause = pause_seconds(n, jitter=jitter)
+    assert pause <= 600
+    assert min(600, 0.8 * middle) * (1 - 1e-9) <= pause <= 1.2 * middle * (1 + 1e-9)
