@@ -1,0 +1,27 @@
+"""The `prolu` command.
+
+    app          the commands put together, and every error turned into lines and an exit status
+    documents    read a spec from a file or standard input
+    references   from what people type (`last`, part of an id) to an id
+    submitting   submit, sweep, schema
+    looking      ls, show, queue, results, version
+    watching     watch
+    biases       biases
+    keeping      cancel, download
+    starting     up
+    output       consoles, tables, JSON
+
+Exit status: 0 done; 1 a run did not succeed, or another failure; 2 bad input; 3 the service is out of reach;
+4 not authorised, or no such thing; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The entry point of the `prolu` command."""
+    import sys
+
+    from prolu.client.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""`prolu biases`: what the learned encoder biases look like, over training and at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import UUID
+
+import typer
+
+from prolu.client.cli.documents import BadInput
+from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
+from prolu.client.cli.references import find
+from prolu.client.client import Client
+from prolu.client.histograms import bar, common_edges, rebin, sparkline
+from prolu.client.wire import BiasSnapshotRead
+from prolu.spec.report import BiasPopulation
+
+Population = Literal["all", "alive", "dead"]
+
+_SPARK_BINS = 32
+_BAR_BINS = 24
+_BAR_WIDTH = 50
+_MOST_ROWS = 12
+
+
+def biases(
+    reference: Annotated[
+        str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")
+    ] = "last",
+    population: Annotated[
+        Population, typer.Option("--latents", help="Which latents: all, or the alive or the dead alone.")
+    ] = "all",
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the histogram of the encoder biases of a run over training, or of each run of a sweep at its end."""
+    with Client() as client:
+        kind, found = find(client, reference)
+        if plot is not None:
+            _draw(client, kind, found, population, plot)
+        elif kind == "run":
+            snapshots = client.runs.bias_statistics(found)
+            print_json(snapshots) if as_json else _print_run(found, snapshots, population)
+        else:
+            _print_sweep(client, found, population, as_json=as_json)
+
+
+def _draw(client: Client, kind: Literal["run", "sweep"], found: UUID, population: Population, path: Path) -> None:
+    from prolu.client.plots import bias_figure, biases_of_run, biases_of_sweep, save
+
+    series = [biases_of_run(client, found)] if kind == "run" else biases_of_sweep(client, found)
+    if not any(one.snapshots for one in series):
+        raise BadInput(f"{kind} {found} has no bias statistics yet; wait until it trains.")
+    save(bias_figure(series, population=population), path)
+    note(f"the picture is in {path}")
+
+
+def _print_run(run: UUID, snapshots: Sequence[BiasSnapshotRead], population: Population) -> None:
+    if not snapshots:
+        note(f"run {run} has no bias statistics yet; they come with its first step")
+        return
+    populations = [(snapshot, _of(snapshot, population)) for snapshot in snapshots]
+    edges = common_edges((biases.bias for _, biases in populations), _SPARK_BINS)
+    rows = [
+        (
+            f"{snapshot.step:,}",
+            percent(biases.fraction_negative),
+            percent(biases.fraction_zero),
+            percent(biases.fraction_positive),
+            *_spread(biases),
+            sparkline(rebin(biases.bias, edges)),
+        )
+        for snapshot, biases in _evenly(populations, _MOST_ROWS)
+    ]
+    last, biases = populations[-1]
+    console = out()
+    console.print(
+        table(
+            {"step": "right", **_COLUMNS, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},
+            rows,
+            title=f"b_enc of {biases.count:,} latents ({population}), run {short(run)}",
+        )
+    )
+    console.print(f"\n[bold]at step {last.step:,}[/]")
+    for line in _bars(biases):
+        console.print(line, markup=False)
+
+
+def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json: bool) -> None:
+    runs = client.sweeps.runs(sweep)
+    last = [
+        (run.name or run.variant or short(run.id), snapshots[-1])
+        for run in runs
+        if (snapshots := client.runs.bias_statistics(run.id))
+    ]
+    if as_json:
+        print_json([snapshot for _, snapshot in last])
+        return
+    if not last:
+        note(f"no run of sweep {sweep} has bias statistics yet; they come with its first step")
+        return
+    edges = common_edges((_of(snapshot, population).bias for _, snapshot in last), _SPARK_BINS)
+    rows = [
+        (
+            user_text(name),
+            f"{snapshot.step:,}",
+            percent(biases.fraction_negative),
+            percent(biases.fraction_zero),
+            percent(biases.fraction_positive),
+            *_spread(biases),
+            sparkline(rebin(biases.bias, edges)),
+        )
+        for name, snapshot in last
+        for biases in [_of(snapshot, population)]
+    ]
+    out().print(
+        table(
+            {"run": "left", "step": "right", **_COLUMNS, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},
+            rows,
+            title=f"b_enc ({population} latents), sweep {short(sweep)}",
+        )
+    )
+
+
+_COLUMNS = {
+    "b < 0": "right",
+    "b = 0": "right",
+    "b > 0": "right",
+    "min": "right",
+    "5 %": "right",
+    "median": "right",
+    "95 %": "right",
+    "max": "right",
+}
+
+
+def _of(snapshot: BiasSnapshotRead, population: Population) -> BiasPopulation:
+    statistics = snapshot.statistics
+    return {"all": statistics.all, "alive": statistics.alive, "dead": statistics.dead}[population]
+
+
+def _spread(biases: BiasPopulation) -> tuple[str, ...]:
+    bias = biases.bias
+    middle = [bias.quantiles.get(probability) for probability in ("0.05", "0.5", "0.95")]
+    return tuple(number(value, 3) for value in (bias.min, *middle, bias.max))
+
+
+def _bars(biases: BiasPopulation) -> list[str]:
+    """A horizontal histogram; the bin that holds zero is marked, since there the sign of a bias changes."""
+    edges = common_edges([biases.bias], _BAR_BINS)
+    counts = rebin(biases.bias, edges)
+    peak = max(counts) or 1.0
+    width = _BAR_WIDTH if sys.stdout.isatty() else _BAR_WIDTH * 2 // 3
+    return [
+        f"{low:>9.3g} {'0' if low <= 0 < high else '│'} {bar(count / peak, width)} {count:.0f}".rstrip()
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+
+
+def _evenly(
+    items: Sequence[tuple[BiasSnapshotRead, BiasPopulation]], most: int
+) -> Sequence[tuple[BiasSnapshotRead, BiasPopulation]]:
+    """The first, the last and evenly spaced ones between."""
+    if len(items) <= most:
+        return items
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

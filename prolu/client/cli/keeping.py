@@ -1,0 +1,74 @@
+"""`prolu cancel` and `prolu download`: end work, and take its fruits home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from prolu.client.cli.documents import BadInput
+from prolu.client.cli.output import note, print_json, short, size
+from prolu.client.cli.references import find, find_run
+from prolu.client.client import Client
+from prolu.client.runs import TERMINAL
+from prolu.client.wire import CheckpointRead
+
+
+def cancel(
+    references: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Runs or sweeps: ids, unique parts of them, or `last`.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Cancel runs, or every unfinished run of a sweep."""
+    with Client() as client:
+        wished: list[UUID] = []
+        for kind, found in [find(client, reference) for reference in references]:
+            if kind == "run":
+                wished.append(found)
+            else:
+                wished += [run.id for run in client.sweeps.runs(found) if run.state not in TERMINAL]
+        cancelled = [client.runs.cancel(run) for run in wished]
+    if as_json:
+        print_json(cancelled)
+        return
+    for run in cancelled:
+        note(f"run {run.id} is {run.state}" + ("" if run.state in TERMINAL else ", and will be cancelled"))
+    if not cancelled:
+        note("nothing to cancel: every run has ended")
+
+
+def download(
+    reference: Annotated[
+        str, typer.Argument(metavar="ID", help="Run: an id, a unique part of one, or `last`.")
+    ] = "last",
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="New folder; by default prolu-ID-step-N in this one.")
+    ] = None,
+    step: Annotated[int | None, typer.Option(help="Step of the checkpoint; by default the last one.")] = None,
+) -> None:
+    """Download a checkpoint of a run and verify its checksums."""
+    with Client() as client:
+        run = find_run(client, reference)
+        checkpoint = _choose(run, client.runs.checkpoints(run), step)
+        target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}")
+        columns = (TextColumn("step {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, transient=True) as progress:
+            task = progress.add_task(str(checkpoint.step), total=checkpoint.bytes)
+            client.checkpoints.download(checkpoint, target, on_bytes=lambda count: progress.advance(task, count))
+    note(f"{len(checkpoint.files)} files ({size(checkpoint.bytes)}, checksums good) are in {target}")
+
+
+def _choose(run: UUID, checkpoints: list[CheckpointRead], step: int | None) -> CheckpointRead:
+    if not checkpoints:
+        raise BadInput(f"Run {run} has no checkpoint yet; wait for the first one.")
+    if step is None:
+        return max(checkpoints, key=lambda checkpoint: (checkpoint.step, checkpoint.epoch))
+    fitting = [checkpoint for checkpoint in checkpoints if checkpoint.step == step]
+    if not fitting:
+        there = ", ".join(str(known) for known in sorted({checkpoint.step for checkpoint in checkpoints}))
+        raise BadInput(f"Run {run} has no checkpoint at step {step}; there are {there}.")
+    return max(fitting, key=lambda checkpoint: checkpoint.epoch)

@@ -1,0 +1,239 @@
+"""`prolu ls`, `show`, `queue`, `results`, `version`: what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+import yaml
+from rich.console import Console
+
+from prolu import __version__
+from prolu.client.cli.documents import BadInput
+from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
+from prolu.client.cli.references import find, find_sweep
+from prolu.client.client import Client
+from prolu.client.errors import ProluError
+from prolu.client.results import Results
+from prolu.client.wire import QueueEntry, RunRead, RunState, RunSummary, SweepRead
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
+
+_RUN_COLUMNS = {
+    "id": "left",
+    "name": "left",
+    "owner": "left",
+    "state": "left",
+    "step": "right",
+    "l0": "right",
+    "fvu": "right",
+    "submitted": "right",
+}
+_WRITERS = {".parquet": Results.to_parquet, ".csv": Results.to_csv, ".json": Results.to_json}
+
+
+def ls(
+    sweeps: Annotated[bool, typer.Option("--sweeps", help="List sweeps instead of runs.")] = False,
+    state_: Annotated[str | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    sweep: Annotated[str | None, typer.Option("--sweep", metavar="ID", help="Only runs of this sweep.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs (or sweeps), the newest first."""
+    if state_ is not None and state_ not in get_args(RunState):
+        raise BadInput(f"--state must be one of {', '.join(get_args(RunState))}; got {state_!r}.")
+    with Client() as client:
+        if sweeps:
+            found = client.sweeps.list(limit=limit)
+            print_json(found) if as_json else _print_sweeps(found)
+            return
+        chosen = None if sweep is None else find_sweep(client, sweep)
+        runs = client.runs.list(state=cast("RunState | None", state_), sweep=chosen, limit=limit)
+        if as_json:
+            print_json(runs)
+        else:
+            out().print(table(_RUN_COLUMNS, [_run_cells(run) for run in runs]))
+
+
+def show(
+    reference: Reference = "last",
+    spec: Annotated[
+        bool, typer.Option("--spec", help="Print the spec alone, as YAML that can be submitted again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run with its attempts and checkpoints, or a sweep with its runs."""
+    with Client() as client:
+        kind, found = find(client, reference)
+        thing = client.runs.get(found) if kind == "run" else client.sweeps.get(found)
+        if spec:
+            print(yaml.safe_dump(thing.spec.model_dump(mode="json"), sort_keys=False), end="")  # noqa: T201
+        elif as_json:
+            print_json(thing)
+        elif isinstance(thing, RunRead):
+            _print_run(client, thing)
+        else:
+            _print_sweep(client, thing)
+
+
+def queue(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many that wait.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what trains, what waits in which order, and the cluster."""
+    with Client() as client:
+        seen = client.queue(limit=limit)
+    if as_json:
+        print_json(seen)
+        return
+    console = out()
+    cluster = "; ".join(
+        f"{user_text(node.name)}: {node.cpus:g} CPUs, {node.gpus:g} GPUs, {node.memory_gb:.0f} GiB"
+        for node in seen.nodes
+    )
+    console.print(f"[bold]cluster[/]  {cluster or 'no node seen yet'} (dispatcher seen {ago(seen.dispatcher_seen_at)})")
+    columns = {"": "right", **_RUN_COLUMNS}
+    console.print(table(columns, map(_entry_cells, seen.live), title=f"training: {len(seen.live)}"))
+    console.print(table(columns, map(_entry_cells, seen.waiting), title=f"waiting: {seen.waiting_count}"))
+    if seen.waiting_count > len(seen.waiting):
+        note(f"{seen.waiting_count - len(seen.waiting)} more wait; show them with --limit")
+
+
+def results(
+    reference: Annotated[str, typer.Argument(metavar="SWEEP", help="An id, a unique part of one, or `last`.")] = "last",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .parquet, .csv or .json.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw L0 against FVU into a picture.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the results of a sweep, one row per run; or write them to a file."""
+    if output is not None and output.suffix not in _WRITERS:
+        raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
+    with Client() as client:
+        sweep = client.sweeps.get(find_sweep(client, reference))
+        rows = client.sweeps.results(sweep.id)
+    if output is not None:
+        _WRITERS[output.suffix](rows, output)
+        note(f"{len(rows)} rows are in {output}")
+    if plot is not None:
+        from prolu.client.plots import frontier_figure, save
+
+        save(frontier_figure(rows), plot)
+        note(f"the picture is in {plot}")
+    if as_json:
+        print_json(rows.records())
+    elif output is None and plot is None:
+        out().print(rows.table(title=user_text(sweep.name) or f"sweep {short(sweep.id)}"))
+
+
+def version(as_json: AsJson = False) -> None:
+    """Show the version of this client and, if one answers, of the service."""
+    told: dict[str, str] = {"client": __version__}
+    try:
+        with Client() as client:
+            served = client.version()
+            told |= {"service": served.version, "url": client.url, "api": served.api, "database": served.database}
+    except ProluError as error:
+        told["service"] = f"none ({error})"
+    if as_json:
+        print_json(told)
+        return
+    for name, value in told.items():
+        out().print(f"{name:<9}{user_text(value)}", soft_wrap=True)
+
+
+def _print_sweeps(sweeps: list[SweepRead]) -> None:
+    rows = [
+        (short(sweep.id), user_text(sweep.name), user_text(sweep.owner), _states(sweep), ago(sweep.created_at))
+        for sweep in sweeps
+    ]
+    out().print(table({"id": "left", "name": "left", "owner": "left", "runs": "left", "submitted": "right"}, rows))
+
+
+def _print_sweep(client: Client, sweep: SweepRead) -> None:
+    console = out()
+    _facts(
+        console,
+        {
+            "sweep": str(sweep.id),
+            "name": user_text(sweep.name),
+            "owner": user_text(sweep.owner),
+            "submitted": f"{sweep.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(sweep.created_at)}), priority {sweep.priority}",
+            "runs": _states(sweep),
+        },
+    )
+    console.print(table(_RUN_COLUMNS, [_run_cells(run) for run in client.sweeps.runs(sweep.id)]))
+
+
+def _print_run(client: Client, run: RunRead) -> None:
+    console = out()
+    phase = f", {run.progress.phase.replace('_', ' ')}" if run.progress else ""
+    facts = {
+        "run": str(run.id),
+        "name": user_text(run.name),
+        "owner": user_text(run.owner),
+        "sweep": f"{run.sweep_id} point {run.point}" if run.sweep_id else "-",
+        "state": state(run.state) + (f" (wished: {run.desired_state})" if run.desired_state != "running" else ""),
+        "step": f"{run.step:,} of {run.total_steps:,}{phase}",
+        "submitted": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(run.created_at)}), priority {run.priority}",
+        "digest": run.digest,
+    }
+    if run.failure_class:
+        facts["failure"] = run.failure_class
+    if run.message:
+        facts["message"] = user_text(run.message)
+    if run.metrics:
+        facts["metrics"] = ", ".join(f"{name} {number(value)}" for name, value in sorted(run.metrics.items()))
+    _facts(console, facts)
+    attempts = [
+        (
+            str(attempt.epoch),
+            attempt.outcome or "live",
+            user_text(attempt.node),
+            f"{attempt.resumed_from_step or 0:,} to {attempt.last_step:,}",
+            user_text(attempt.message),
+        )
+        for attempt in client.runs.attempts(run.id)
+    ]
+    if attempts:
+        columns = {"attempt": "right", "outcome": "left", "node": "left", "steps": "left", "what happened": "left"}
+        console.print(table(columns, attempts))
+    checkpoints = [
+        (short(found.id), f"{found.step:,}", str(found.epoch), size(found.bytes), "final" if found.final else "")
+        for found in client.runs.checkpoints(run.id)
+    ]
+    if checkpoints:
+        columns = {"checkpoint": "left", "step": "right", "attempt": "right", "size": "right", "": "left"}
+        console.print(table(columns, checkpoints))
+
+
+def _facts(console: Console, facts: dict[str, str]) -> None:
+    for name, value in facts.items():
+        console.print(f"[bold]{name:<11}[/]{value}", soft_wrap=True)
+
+
+def _states(sweep: SweepRead) -> str:
+    return ", ".join(f"{count} {state(name)}" for name, count in sweep.states.items() if count) or f"{sweep.count}"
+
+
+def _run_cells(run: RunSummary) -> tuple[str, ...]:
+    metrics = run.metrics or {}
+    return (
+        short(run.id),
+        user_text(run.name or run.variant),
+        user_text(run.owner),
+        state(run.state),
+        f"{run.step:,}/{run.total_steps:,}",
+        number(metrics.get("l0")),
+        number(metrics.get("fvu")),
+        ago(run.created_at),
+    )
+
+
+def _entry_cells(entry: QueueEntry) -> tuple[str, ...]:
+    return ("" if entry.position is None else str(entry.position), *_run_cells(entry.run))

@@ -1,0 +1,110 @@
+"""How the command speaks: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_WIDTH_WITHOUT_TERMINAL = 200
+COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "starting": "cyan",
+    "stopping": "cyan",
+}
+
+
+def out() -> Console:
+    """Standard output; wide enough for tables where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def note(line: str) -> None:
+    """One line for people, on standard error."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_json(value: Any) -> None:
+    """A model, a list of models or plain data as JSON on standard output."""
+    print(json.dumps(_plain(value), indent=2))  # noqa: T201
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON value on one line, at once."""
+    print(json.dumps(_plain(value)), flush=True)  # noqa: T201
+
+
+def short(identity: object) -> str:
+    """The last eight digits of an id: those that differ between things submitted together."""
+    return str(identity)[-8:]
+
+
+def state(name: str) -> str:
+    """A run's state in its colour, as markup."""
+    return f"[{COLOURS.get(name, 'default')}]{name}[/]"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago something was, in the largest fitting unit."""
+    if moment is None:
+        return "-"
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def table(columns: Mapping[str, str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A plain table; `columns` gives the justification of each column. Cells are markup: escape what users named."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for name, justify in columns.items():
+        made.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def user_text(text: str | None) -> str:
+    """Text from elsewhere, safe as markup."""
+    return escape(text or "")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def percent(fraction: float | None) -> str:
+    """A share of one in percent."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value

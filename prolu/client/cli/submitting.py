@@ -1,0 +1,87 @@
+"""`prolu submit`, `prolu sweep`, `prolu schema`: jobs go in."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from prolu.client.cli.documents import BadInput, check, read_document
+from prolu.client.cli.output import note, out, print_json, short, table, user_text
+from prolu.client.cli.watching import watch_run, watch_sweep
+from prolu.client.client import Client
+from prolu.client.wire import SweepPreview
+from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON file; - reads standard input.")]
+Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher goes first.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")]
+
+
+def submit(file: File, priority: Priority = 50, watch: Watch = False, as_json: AsJson = False) -> None:
+    """Put one run into the queue."""
+    document = read_document(file)
+    if is_sweep(document):
+        raise BadInput(f"{file} is a sweep (it has a base); submit it with `prolu sweep {file}`.")
+    spec = check(document, RunSpec, file)
+    with Client() as client:
+        run = client.runs.submit(spec, priority=priority)
+        if as_json:
+            print_json(run)
+        else:
+            note(f"run {run.id} is queued; follow it with: prolu watch {short(run.id)}")
+        if watch:
+            watch_run(client, run.id, as_json=as_json)
+
+
+def sweep(
+    file: File,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the runs, submit nothing.")] = False,
+    priority: Priority = 50,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put every run of a sweep into the queue."""
+    document = read_document(file)
+    if isinstance(document, dict) and not is_sweep(document):
+        raise BadInput(f"{file} is a single run (it has no base); submit it with `prolu submit {file}`.")
+    spec = check(document, SweepSpec, file)
+    with Client() as client:
+        if preview:
+            _show_preview(client.sweeps.preview(spec), as_json=as_json)
+            return
+        submitted = client.sweeps.submit(spec, priority=priority)
+        if as_json:
+            print_json(submitted)
+        else:
+            note(
+                f"sweep {submitted.id} with {submitted.count} runs is queued; "
+                f"follow it with: prolu watch {short(submitted.id)}"
+            )
+        if watch:
+            watch_sweep(client, submitted.id, as_json=as_json)
+
+
+def schema(
+    which: Annotated[Literal["run", "sweep"], typer.Argument(help="Which of the two.")] = "run",
+) -> None:
+    """Print the JSON Schema of a run or a sweep, for editors and other languages."""
+    print_json(json_schema()[which])
+
+
+def _show_preview(preview: SweepPreview, *, as_json: bool) -> None:
+    if as_json:
+        print_json(preview)
+        return
+    rows = [
+        (
+            str(point.point),
+            user_text(point.name),
+            ", ".join(f"{name}={json.dumps(value)}" for name, value in point.set.items()),
+        )
+        for point in preview.points
+    ]
+    out().print(table({"#": "right", "name": "left", "sets": "left"}, [(a, b, user_text(c)) for a, b, c in rows]))
+    note(f"{preview.count} runs; nothing was submitted")
