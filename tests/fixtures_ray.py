@@ -71,7 +71,7 @@ def end_ray_head(head: subprocess.Popen[bytes]) -> None:
 def ray_address() -> Iterator[str]:
     """Address of a Ray head with four CPUs, shared by all tests of the session; each test takes a namespace of its own."""
     # A short path: the sockets below it may have 107 characters at most.
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # noqa: S108 -- see above
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     (folder / "token").write_text(secrets.token_hex(32))
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(folder / "token"))
     head, address = start_ray_head(folder, cpus=4)

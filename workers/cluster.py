@@ -157,7 +157,9 @@ class TrainingActor(PackActor):
 
     def __init__(self, assignments: Sequence[Assignment], surroundings: Surroundings) -> None:
         context = ray.get_runtime_context()
-        super().__init__(assignments, surroundings, node=_node_name(ray.util.get_node_ip_address(), context.get_node_id()))
+        super().__init__(
+            assignments, surroundings, node=_node_name(ray.util.get_node_ip_address(), context.get_node_id())
+        )
 
 
 def _node_name(address: str, node_id: str) -> str:

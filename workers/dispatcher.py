@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from prolu.spec.report import Report
+from prolu.spec.report import Outcome, Report
 from service.domain.scheduling import plan
 from service.settings import Settings
 from service.store import queue, reports
@@ -136,6 +136,10 @@ class Dispatcher:
             )
         if accepted is None:
             log.warning("refused_messages_of_a_past_attempt", **_named(attempt), messages=len(messages))
+        outcome = next((report for _, report in messages if isinstance(report, Outcome)), None)
+        if outcome is not None:
+            log.info("attempt_ended", **_named(attempt), outcome=outcome.kind)
+        if accepted is None or outcome is not None:
             self._cluster.kill(attempt.actor_name)
 
     def _lose(self, attempt: LiveAttempt, loss: Loss) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import text
 from prolu.spec import RunSpec
 from prolu.spec.report import CheckpointFile, CheckpointWritten, MetricPoint, Progress, Report, Stopped, Succeeded
 from service.settings import Settings
-from service.store import queue, results
+from service.store import queue
 from service.store.db import Database
+from service.store.models import RunRow
 from tests.workers.fake_cluster import FakeActor, FakeCluster
 from workers.cluster import Loss
 from workers.dispatcher import Dispatcher
@@ -87,7 +88,7 @@ class Lab:
 
     def run(self, run_id: UUID) -> Any:
         with self.database.read() as session:
-            return results.run(session, run_id)
+            return session.get_one(RunRow, run_id)
 
     def state(self, run_id: UUID) -> str:
         return str(self.run(run_id).state)
@@ -99,7 +100,7 @@ class Lab:
     def expire_leases(self) -> None:
         """What the passing of time would do."""
         with self.database.begin() as session:
-            session.execute(text("UPDATE attempts SET lease_expires_at = '2000-01-01 00:00:00+00:00'"))
+            session.execute(text("UPDATE attempts SET lease_until = '2000-01-01 00:00:00.000000'"))
 
 
 @pytest.fixture
@@ -115,7 +116,6 @@ def test_a_submitted_run_is_started_heard_and_finished(lab: Lab):
     assert (lab.state(run_id), lab.run(run_id).step) == ("running", 5)
     lab.say(MetricPoint(split="held_out", step=10, tokens=10, values={"l0": 3.0}), SUCCEEDED)
     assert lab.state(run_id) == "succeeded"
-    lab.tick()
     assert not lab.cluster.actors, "the actor of a finished run is ended"
 
 
@@ -173,6 +173,7 @@ def test_an_actor_of_no_live_attempt_is_ended(lab: Lab):
     lab.tick()
     name, zombie = next(iter(lab.cluster.actors.items()))
     lab.say(SUCCEEDED)
+    assert not lab.cluster.actors
     lab.cluster.actors[name] = zombie  # a process that came back
     lab.tick()
     assert not lab.cluster.actors
@@ -257,7 +258,6 @@ def test_draining_sends_every_run_back_to_the_queue_with_its_checkpoint(lab: Lab
     actor = lab.cluster.only
     actor.say(checkpoint(actor, 3), Stopped(step=3, reason="preempt"))
     lab.dispatcher.drain()
-    assert actor.asked_to_stop in ([], ["preempt"])
     assert (lab.state(run_id), lab.state(waiting)) == ("queued", "queued")
     assert not lab.cluster.actors, "nothing new is started while draining"
     lab.dispatcher = lab.new_dispatcher()
