@@ -23,6 +23,7 @@ PARTS = {"pydantic-core"}
 # Which extras are installed where the files of a folder run; the base install is always there. First match counts.
 EXTRAS = [
     ("prolu/client/plots.py", {"demo"}),
+    ("prolu/client/results.py", {"demo"}),
     ("prolu/client", set()),
     ("prolu/spec", set()),
     ("prolu/__init__.py", set()),
