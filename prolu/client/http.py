@@ -52,16 +52,10 @@ class Http:
             headers["Authorization"] = f"Bearer {place.token}"
         self.place = place
         self._sleep = sleep
-        try:
-            self._http = httpx.Client(
-                base_url=place.url,
-                headers=headers,
-                timeout=timeout_seconds,
-                transport=transport,
-                follow_redirects=False,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ConnectionFailed(f"{place.url!r} (from {place.source}) is not an address: {error}.") from None
+        _check_address(place)
+        self._http = httpx.Client(
+            base_url=place.url, headers=headers, timeout=timeout_seconds, transport=transport, follow_redirects=False
+        )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -143,6 +137,17 @@ class Http:
 def path_id(value: UUID | str) -> str:
     """An id as part of a path. Raises ValueError for what is not a UUID, so that no id can change the path."""
     return str(value if isinstance(value, UUID) else UUID(value))
+
+
+def _check_address(place: Place) -> None:
+    try:
+        address = httpx.URL(place.url)
+    except httpx.InvalidURL as error:
+        raise ConnectionFailed(f"{place.url!r} (from {place.source}) is not an address: {error}.") from None
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConnectionFailed(
+            f"{place.url!r} (from {place.source}) is not an address; write it like http://127.0.0.1:8321."
+        )
 
 
 def _read(response: httpx.Response, model: type[Model]) -> Model:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Population = Literal["all", "alive", "dead"]
 
+ENDINGS = (".png", ".pdf", ".svg")
+
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _COEFFICIENT = "sparsity.coefficient"
@@ -164,7 +166,7 @@ def frontier_figure(rows: Iterable[ResultRow]) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, PDF or SVG, by the file's ending, and let go of it. Raises ValueError for another ending."""
+    """Write a figure and let go of it; the file's ending, one of `ENDINGS`, says what kind. Raises ValueError for another."""
     import matplotlib.pyplot as plt
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -87,6 +87,7 @@ class Results(Sequence[ResultRow]):
 
     def table(self, title: str | None = None) -> Table:
         """A rich table: what was set, the state, the main metrics, and the share of negative biases."""
+        from rich.markup import escape
         from rich.table import Table
 
         settings = self._telling_settings()
@@ -102,8 +103,8 @@ class Results(Sequence[ResultRow]):
         for row in self._rows:
             cells = [str(row.point)]
             if any(other.variant is not None for other in self._rows):
-                cells.append(row.variant or "")
-            cells += [_shown(row.set.get(name)) for name in settings]
+                cells.append(escape(row.variant or ""))
+            cells += [escape(_shown(row.set.get(name))) for name in settings]
             cells.append(f"[{_COLOURS.get(row.state, 'default')}]{row.state}[/]")
             cells += [_shown(row.metrics.get(name)) for name in _SHOWN_METRICS]
             cells += [_percent(row.bias.get("fraction_negative")), _shown(row.bias.get("median"))]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from prolu.client.cli.documents import BadInput
+from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
 from prolu.client.cli.references import find
 from prolu.client.client import Client
@@ -37,6 +37,7 @@ def biases(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the histogram of the encoder biases of a run over training, or of each run of a sweep at its end."""
+    check_picture(plot)
     with Client() as client:
         kind, found = find(client, reference)
         if plot is not None:

@@ -1,4 +1,4 @@
-"""Read a spec from a file or from standard input, and find its mistakes before anything is sent."""
+"""Look at what was typed before anything is sent: specs from a file or standard input, and names of pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from prolu.client.plots import ENDINGS
 from prolu.spec import Mistake, SpecError, parse, validate
 from prolu.spec.document import MAX_CHARACTERS
 
@@ -53,6 +54,12 @@ def check(document: Any, model: type[Model], source: str) -> Model:
     except SpecError as error:
         name = "standard input" if source == "-" else source
         raise BadInput(*(said(name, mistake) for mistake in error.mistakes)) from None
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse early what could not be drawn late. Raises BadInput."""
+    if path is not None and path.suffix not in ENDINGS:
+        raise BadInput(f"--plot must end in {', '.join(ENDINGS)}; got {str(path)!r}.")
 
 
 def said(name: str, mistake: Mistake) -> str:

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from prolu import __version__
-from prolu.client.cli.documents import BadInput
+from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
 from prolu.client.cli.references import find, find_sweep
 from prolu.client.client import Client
@@ -114,6 +114,7 @@ def results(
     """Show the results of a sweep, one row per run; or write them to a file."""
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
+    check_picture(plot)
     with Client() as client:
         sweep = client.sweeps.get(find_sweep(client, reference))
         rows = client.sweeps.results(sweep.id)

@@ -8,6 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -44,6 +45,12 @@ def watch_run(client: Client, run: UUID, *, as_json: bool = False) -> None:
 
 def watch_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> None:
     """Follow the runs of a sweep, then print its results. Raises typer.Exit(1) unless all succeeded."""
+    if not follow_sweep(client, sweep, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def follow_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> bool:
+    """Show the runs of a sweep until they have ended, then its results; return whether all succeeded."""
     with _view(as_json=as_json) as view:
         ended = client.sweeps.wait(sweep, on_update=view.show)
     if not as_json:
@@ -51,8 +58,7 @@ def watch_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> None:
         for run in client.sweeps.runs(sweep):
             if run.state == "failed":
                 note(f"{short(run.id)} {_label(run)} failed ({run.failure_class}): {run.message}")
-    if ended.states.get("succeeded", 0) != ended.count:
-        raise typer.Exit(1)
+    return ended.states.get("succeeded", 0) == ended.count
 
 
 class _View:
@@ -78,7 +84,7 @@ def _view(*, as_json: bool) -> _View:
     if not sys.stderr.isatty():
         return _View(_Lines().show)
     bars = Bars()
-    return _View(bars.show, Live(bars.progress, console=None, refresh_per_second=4))
+    return _View(bars.show, Live(bars.progress, console=Console(stderr=True), refresh_per_second=4))
 
 
 class Bars:

@@ -11,7 +11,7 @@ from prolu.client.up.supervisor import Child, GivenUp, Patience, Supervisor
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    print(line, flush=True)  # noqa: T201
 
 
 def main() -> int:

@@ -21,7 +21,10 @@ def sign(name):
     os.write(alive, f"{name} {os.getpid()}\\n".encode())
 """
 POLITE = SIGN + "sign('NAME'); print('ready', flush=True)\nsignal.pause()\n"
-DEAF = SIGN + "signal.signal(signal.SIGTERM, signal.SIG_IGN); sign('NAME'); print('ready', flush=True)\nwhile True: signal.pause()\n"
+DEAF = (
+    SIGN
+    + "signal.signal(signal.SIGTERM, signal.SIG_IGN); sign('NAME'); print('ready', flush=True)\nwhile True: signal.pause()\n"
+)
 # A daemon of the second generation in a session of its own, deaf to SIGTERM: what a process group does not catch.
 WITH_DAEMON = (
     SIGN

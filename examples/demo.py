@@ -1,0 +1,133 @@
+"""`make demo`: start everything on this machine, train the demo sweep, print and draw what came out, stop everything.
+
+    .venv/bin/python examples/demo.py
+
+Writes build/demo/results.parquet, biases.png and frontier.png. Exit status 0 only if every run succeeded. A second call finds
+the extracted activations in build/demo/data and trains anew. Talks to the service as any user would: with `prolu.client`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prolu.client import Client, ConnectionFailed, ProluError
+from prolu.client.cli.watching import follow_sweep
+from prolu.client.locate import ENDPOINT_FILE, TOKEN_FILE
+from prolu.client.plots import bias_figure, biases_of_sweep, frontier_figure, save
+from prolu.client.runs import TERMINAL
+from prolu.client.up import guardian
+from prolu.spec import SweepSpec, parse, validate
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parent / "build" / "demo"
+DATA = BUILD / "data"
+
+_START_SECONDS = 180.0
+_STOP_SECONDS = 75.0
+
+
+def main() -> int:
+    """Run the demo; return the exit status."""
+    begun = time.monotonic()
+    spec = validate(parse((HERE / "demo.yaml").read_text(encoding="utf-8")), SweepSpec)
+    DATA.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # be as orderly as after Ctrl-C
+    try:
+        with running_service() as (url, token), Client(url, token) as client:
+            cancel_leftovers(client)
+            succeeded = run_demo(client, spec)
+    except KeyboardInterrupt:
+        print("demo: interrupted; everything was stopped", file=sys.stderr)
+        return 130
+    except ProluError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    print(f"The demo took {time.monotonic() - begun:.0f} s.")
+    return 0 if succeeded else 1
+
+
+def run_demo(client: Client, spec: SweepSpec) -> bool:
+    """Submit the sweep, follow it, write table and pictures; return whether every run succeeded."""
+    sweep = client.sweeps.submit(spec)
+    print(f"Submitted sweep {sweep.id} with {sweep.count} runs to {client.url}")
+    succeeded = follow_sweep(client, sweep.id)
+    results = client.sweeps.results(sweep.id)
+    results.to_parquet(BUILD / "results.parquet")
+    save(frontier_figure(results), BUILD / "frontier.png")
+    series = biases_of_sweep(client, sweep.id)
+    if any(one.snapshots for one in series):
+        save(bias_figure(series), BUILD / "biases.png")
+    for name in ("results.parquet", "biases.png", "frontier.png"):
+        print(f"wrote {os.path.relpath(BUILD / name)}")
+    return succeeded
+
+
+def cancel_leftovers(client: Client) -> None:
+    """Cancel what an interrupted demo left in the queue, so that it does not train beside this one."""
+    for run in client.runs.list():
+        if run.state not in TERMINAL:
+            client.runs.cancel(run.id)
+
+
+@contextmanager
+def running_service() -> Iterator[tuple[str, str]]:
+    """Run `prolu up` with its data in build/demo/data; yield the address and the token; stop all of it at the end.
+
+    A guardian stands between, so that nothing goes on if this process is killed.
+    """
+    former = read_endpoint()
+    lifeline, held = os.pipe()
+    up = [sys.executable, "-P", "-m", "prolu.client.cli", "up", "--data-dir", str(DATA), "--port", "0"]
+    service = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-I", "-S", guardian.__file__, str(_STOP_SECONDS), *up],
+        stdin=lifeline,
+        env=surroundings(),
+        start_new_session=True,  # Ctrl-C is for this process, which then stops the service in order
+    )
+    os.close(lifeline)
+    try:
+        url = wait_for_endpoint(service, former)
+        yield url, (DATA / TOKEN_FILE).read_text(encoding="utf-8").strip()
+    finally:
+        service.send_signal(signal.SIGTERM)
+        service.wait()
+        os.close(held)
+
+
+def surroundings() -> dict[str, str]:
+    """The environment without settings of other services: the demo is on its own."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("PROLU_") and name != "RAY_ADDRESS"
+    }
+
+
+def read_endpoint() -> str | None:
+    """The note that `prolu up` leaves, if there is one."""
+    try:
+        return (DATA / ENDPOINT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def wait_for_endpoint(service: subprocess.Popen[bytes], former: str | None) -> str:
+    """The address of the service, once it has left a new note. Raises ConnectionFailed if it ends before."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if (found := read_endpoint()) is not None and found != former:
+            return str(json.loads(found)["url"])
+        if service.poll() is not None:
+            raise ConnectionFailed("`prolu up` ended before it was ready; what it said stands above.")
+        time.sleep(0.2)
+    raise ConnectionFailed(f"`prolu up` was not ready within {_START_SECONDS:g} s; look into {DATA / 'logs'}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
