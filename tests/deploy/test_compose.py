@@ -22,9 +22,14 @@ OPTIONAL_SECRETS = {"HF_TOKEN"}
 # Ports on which images of others listen unless told otherwise.
 FOREIGN_PORTS = {"postgres": 5432, "store": 8333}
 # Settings that other programs define.
-FOREIGN_VARIABLES = {"POSTGRES_USER", "POSTGRES_DB", "BUCKET", "HF_HOME", "RAY_USAGE_STATS_ENABLED"} | {
-    f"AWS_{name}" for name in ("ENDPOINT_URL", "DEFAULT_REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
-}
+FOREIGN_VARIABLES = {
+    "POSTGRES_USER",
+    "POSTGRES_DB",
+    "BUCKET",
+    "HF_HOME",
+    "GRPC_DNS_RESOLVER",
+    "RAY_USAGE_STATS_ENABLED",
+} | {f"AWS_{name}" for name in ("ENDPOINT_URL", "DEFAULT_REGION", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
 
 Compose = dict[str, Any]
 Rule = Callable[[Compose], Iterator[str]]
