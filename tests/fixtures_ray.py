@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+_FOLDER = pytest.StashKey[Path]()
+
 
 def free_port() -> int:
     """A port that nobody listens on right now, outside the ranges that Ray gives to its own parts."""
@@ -67,14 +69,23 @@ def end_ray_head(head: subprocess.Popen[bytes]) -> None:
         head.wait()
 
 
-@pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
-    """Address of a Ray head with four CPUs, shared by all tests of the session; each test takes a namespace of its own."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle Ray's authentication before anything imports ray, which reads its environment once."""
     # A short path: the sockets below it may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     (folder / "token").write_text(secrets.token_hex(32))
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(folder / "token"))
-    head, address = start_ray_head(folder, cpus=4)
+    config.stash[_FOLDER] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_address(pytestconfig: pytest.Config) -> Iterator[str]:
+    """Address of a Ray head with four CPUs, shared by all tests of the session; each test takes a namespace of its own."""
+    head, address = start_ray_head(pytestconfig.stash[_FOLDER], cpus=4)
     yield address
     end_ray_head(head)
-    shutil.rmtree(folder, ignore_errors=True)

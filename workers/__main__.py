@@ -39,8 +39,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, end)
 
     database = Database(settings.database_url)
-    while not ended.is_set() and not schema.is_current(database):
-        log.info("waiting_for_the_schema", hint="run `python -m service migrate` if nobody does")
+    while not ended.is_set() and (shortcoming := schema.shortcoming(database)) is not None:
+        log.info("waiting_for_the_schema", why=shortcoming)
         ended.wait(_SCHEMA_POLL_SECONDS)
     if not ended.is_set():
         log.info("connecting_to_ray", address=settings.ray_address)

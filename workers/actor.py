@@ -63,7 +63,8 @@ class Trainee:
         # Imported here: torch takes seconds, and the actor must answer polls meanwhile.
         import torch
 
-        from prolu.data import DataError, Interrupted, Places, open_source
+        from prolu.data.opening import open_source
+        from prolu.data.places import DataError, Interrupted, Places
         from prolu.training import CheckpointStore, train
 
         spec = RunSpec.model_validate_json(self._assignment.spec)
@@ -146,6 +147,11 @@ class PackActor:
         trainee = self._trainees.get(Attempt(*attempt))
         if trainee is not None:
             trainee.stop(reason)
+
+    def join(self) -> None:
+        """Wait until every attempt has ended."""
+        for trainee in self._trainees.values():
+            trainee.thread.join()
 
     def pid(self) -> int:
         """The process that trains."""

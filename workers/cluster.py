@@ -58,7 +58,8 @@ class RayCluster:
     """A Ray cluster that was started elsewhere: by `prolu up`, or by the operator."""
 
     def __init__(self, address: str, namespace: str) -> None:
-        ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="warning")
+        ray.init(address=address, log_to_driver=False, logging_level="warning", ignore_reinit_error=True)
+        self._namespace = namespace
         self._actor_class = ray.remote(TrainingActor)
         self._handles: dict[str, Any] = {}
         self._polls: dict[Any, str] = {}
@@ -78,7 +79,8 @@ class RayCluster:
 
     def names(self) -> set[str]:
         """The actors that live in our namespace, whoever started them."""
-        return set(ray.util.list_named_actors())
+        everywhere = ray.util.list_named_actors(all_namespaces=True)
+        return {actor["name"] for actor in everywhere if actor["namespace"] == self._namespace}
 
     def start(
         self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
@@ -86,6 +88,7 @@ class RayCluster:
         """Ask Ray for an actor; it comes up in the background and answers the first poll when it has."""
         options = self._actor_class.options(
             name=name,
+            namespace=self._namespace,
             lifetime="detached",
             max_restarts=0,
             max_task_retries=0,
@@ -99,7 +102,7 @@ class RayCluster:
         """Whether the actor is at hand; looks it up in the cluster if this process did not start it."""
         if name not in self._handles:
             try:
-                self._handles[name] = ray.get_actor(name)
+                self._handles[name] = ray.get_actor(name, namespace=self._namespace)
             except ValueError:
                 return False
         return True
@@ -143,6 +146,11 @@ class RayCluster:
         """Ask one attempt to checkpoint and end; its outcome comes with a later poll."""
         if self.attach(name):
             self._handles[name].stop.remote(attempt, reason)
+
+    def pid(self, name: str) -> int:
+        """The process of an actor, on whatever node it is."""
+        process: int = ray.get(self._handles[name].pid.remote())
+        return process
 
     def kill(self, name: str) -> None:
         """End the actor's process now, and forget it."""

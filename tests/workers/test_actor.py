@@ -37,6 +37,7 @@ class Office:
         self.ended = threading.Event()
         self.heard: list[Report] = []
         self.actor: PackActor | None = None
+        self.started: list[PackActor] = []
 
     def start(
         self, run: RunSpec, *, attempt: Attempt = ATTEMPT, resume_from: str | None = None, orphan_seconds: float = 300
@@ -50,6 +51,7 @@ class Office:
         )
         assignment = Assignment(attempt, run.model_dump_json(), resume_from)
         self.actor = PackActor([assignment], surroundings, node="here", end_process=self.ended.set)
+        self.started.append(self.actor)
         return self.actor
 
     def listen(self, until: Callable[[Report], bool], *, attempt: Attempt = ATTEMPT) -> Report:
@@ -57,6 +59,7 @@ class Office:
         assert self.actor is not None
         ack, deadline = 0, time.monotonic() + 60
         while time.monotonic() < deadline:
+            self.ended.wait(0.005)  # leaves the interpreter to the thread that trains
             for message in self.actor.poll({attempt: ack}).messages:
                 ack = message.seq
                 report = read_report(message.report)
@@ -76,8 +79,9 @@ class Office:
 def office(tmp_path: Path) -> Iterator[Office]:
     office = Office(tmp_path)
     yield office
-    if office.actor is not None:
-        office.actor.stop(ATTEMPT, "cancel")
+    for actor in office.started:
+        actor.stop(ATTEMPT, "cancel")
+        actor.join()
 
 
 def test_an_attempt_reports_its_whole_life_and_leaves_its_files_under_its_own_prefix(office: Office):
@@ -175,16 +179,17 @@ def test_an_unforeseen_error_is_an_outcome_with_its_traceback(office: Office):
 
 
 def test_a_second_attempt_goes_on_where_the_first_was_stopped(office: Office):
-    actor = office.start(spec(steps=3_000, metrics_every_steps=1))
+    actor = office.start(spec(steps=1_000, metrics_every_steps=10))
     office.listen(lambda report: isinstance(report, MetricPoint))
     actor.stop(ATTEMPT, "preempt")
     office.outcome()
     checkpoint = office.of(CheckpointWritten)[-1]
     office.heard.clear()
     second = Attempt(ATTEMPT.run_id, 2)
-    office.start(spec(steps=3_000, metrics_every_steps=1), attempt=second, resume_from=checkpoint.path)
+    office.start(spec(steps=1_000, metrics_every_steps=10), attempt=second, resume_from=checkpoint.path)
     assert isinstance(office.outcome(second), Succeeded)
-    assert office.of(MetricPoint)[0].step == checkpoint.step + 1
+    assert office.of(MetricPoint)[0].step == (checkpoint.step // 10 + 1) * 10
+    assert not [snapshot for snapshot in office.of(BiasSnapshot) if snapshot.step == 0], "it did not begin anew"
 
 
 def shards_at(path: Path) -> Any:

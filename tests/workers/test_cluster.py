@@ -1,0 +1,138 @@
+"""The cluster's view of a real Ray: actors that train, die, are found again and are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from prolu.spec import ResourcesSpec, RunSpec
+from prolu.spec.report import Outcome, Report, Stopped, Succeeded
+from workers.cluster import Loss, RayCluster
+from workers.messages import Assignment, Attempt, Reply, Surroundings, read_report
+
+pytestmark = pytest.mark.ray
+
+
+class Floor:
+    """One namespace of the shared Ray."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address = address
+        self.namespace = f"test-{uuid4()}"
+        self.cluster = RayCluster(address, self.namespace)
+        self.surroundings = Surroundings(str(folder / "artifacts"), str(folder / "cache"), (), False, 300.0)
+        self.acks: dict[Attempt, int] = {}
+
+    def start(self, *, steps: int = 20, cpus: int = 1) -> tuple[str, Attempt]:
+        attempt = Attempt(str(uuid4()), 1)
+        spec = RunSpec.model_validate(
+            {
+                "data": {"kind": "synthetic", "d_in": 8, "n_features": 16, "eval_samples": 64},
+                "sae": {"kind": "prolu", "d_sae": 16},
+                "sparsity": {"kind": "l1", "coefficient": 0.001},
+                "training": {"steps": steps, "batch_size": 16},
+                "resources": {"cpus": cpus, "memory_gb": 0.5},
+            }
+        )
+        name = f"prolu-{attempt.run_id}-e1"
+        assignment = Assignment(attempt, spec.model_dump_json(), None)
+        self.cluster.start(name, [assignment], self.surroundings, spec.resources)
+        return name, attempt
+
+    def answers(
+        self, name: str, attempt: Attempt, cluster: RayCluster | None = None, *, seconds: float = 60
+    ) -> Iterator[Reply | Loss]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            acks = {name: {attempt: self.acks.get(attempt, 0)}}
+            for named, answer in (cluster or self.cluster).poll(acks, timeout=0.2):
+                assert named == name
+                yield answer
+
+    def reports(self, name: str, attempt: Attempt, **options: Any) -> Iterator[Report]:
+        for answer in self.answers(name, attempt, **options):
+            assert isinstance(answer, Reply), answer
+            for message in answer.messages:
+                self.acks[attempt] = message.seq
+                yield read_report(message.report)
+
+    def outcome(self, name: str, attempt: Attempt, **options: Any) -> Report:
+        return next(report for report in self.reports(name, attempt, **options) if isinstance(report, Outcome))
+
+
+@pytest.fixture
+def floor(ray_address: str, tmp_path: Path) -> Iterator[Floor]:
+    floor = Floor(ray_address, tmp_path)
+    yield floor
+    for name in floor.cluster.names():
+        floor.cluster.kill(name)
+
+
+def test_an_actor_trains_on_a_node_that_the_cluster_names(floor: Floor):
+    name, attempt = floor.start()
+    first = next(floor.answers(name, attempt))
+    assert isinstance(first, Reply)
+    assert first.node in {node.name for node in floor.cluster.nodes()}
+    assert isinstance(floor.outcome(name, attempt), Succeeded)
+
+
+def test_a_killed_process_is_a_loss_with_a_sentence_and_costs_no_retry(floor: Floor):
+    name, attempt = floor.start(steps=10_000_000)
+    next(floor.reports(name, attempt))
+    os.kill(floor.cluster.pid(name), signal.SIGKILL)
+    loss = next(answer for answer in floor.answers(name, attempt) if isinstance(answer, Loss))
+    assert loss.failure_class == "ray_infra"
+    assert "worker process" in loss.message
+    assert "actor_id" not in loss.message
+
+
+def test_another_dispatcher_finds_the_actor_by_its_name_and_stops_it(floor: Floor):
+    name, attempt = floor.start(steps=10_000_000)
+    next(floor.reports(name, attempt))
+    another = RayCluster(floor.address, floor.namespace)
+    assert another.names() == {name}
+    assert another.attach(name)
+    another.stop(name, attempt, "pause")
+    outcome = floor.outcome(name, attempt, cluster=another)
+    assert isinstance(outcome, Stopped)
+    assert outcome.reason == "pause"
+
+
+def test_an_actor_that_is_ended_is_known_no_more(floor: Floor):
+    name, attempt = floor.start(steps=10_000_000)
+    next(floor.reports(name, attempt))
+    floor.cluster.kill(name)
+    deadline = time.monotonic() + 30
+    while name in floor.cluster.names() and time.monotonic() < deadline:
+        continue
+    assert name not in floor.cluster.names()
+    assert not floor.cluster.attach(name)
+
+
+def test_an_actor_that_finds_no_room_gives_no_answer_and_blocks_nobody(floor: Floor):
+    crowded, waiting = floor.start(cpus=1_000)
+    name, attempt = floor.start()
+    acks = {crowded: {waiting: 0}, name: {attempt: 0}}
+    heard = {named for _ in range(50) for named, _ in floor.cluster.poll(acks, timeout=0.2)}
+    assert heard == {name}
+
+
+def test_actors_of_another_namespace_are_not_ours(floor: Floor):
+    name, attempt = floor.start(steps=10_000_000)
+    next(floor.reports(name, attempt))
+    stranger = RayCluster(floor.address, "another-service")
+    assert name not in stranger.names()
+    assert not stranger.attach(name)
+
+
+def test_a_gpu_is_not_offered_by_a_node_that_has_none(floor: Floor):
+    (node,) = floor.cluster.nodes()
+    assert (node.cpus, node.gpus) == (4, 0)
+    assert node.memory_gb > ResourcesSpec().memory_gb
