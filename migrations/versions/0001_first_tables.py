@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("body_sha256", sa.String(length=64), nullable=False),
-        sa.Column("response", _JSON, nullable=True),
+        sa.Column("response", sa.JSON(), nullable=True),
         sa.Column("created_at", _TIME, nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_idempotency_keys_user_id_users"),
         sa.PrimaryKeyConstraint("user_id", "key", name="pk_idempotency_keys"),
@@ -200,15 +200,15 @@ def upgrade() -> None:
     op.create_table(
         "metric_points",
         sa.Column("run_id", sa.Uuid(), nullable=False),
-        sa.Column("split", sa.String(length=16), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("split", sa.String(length=16), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("tokens", sa.BigInteger(), nullable=False),
         sa.Column("metrics", _JSON, nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id", "epoch"], ["attempts.run_id", "attempts.epoch"], name="fk_metric_points_run_id_epoch_attempts"
         ),
-        sa.PrimaryKeyConstraint("run_id", "split", "step", name="pk_metric_points"),
+        sa.PrimaryKeyConstraint("run_id", "step", "split", name="pk_metric_points"),
     )
 
 

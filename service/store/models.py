@@ -201,8 +201,8 @@ class MetricPointRow(Base):
     __tablename__ = "metric_points"
 
     run_id: Mapped[UUID] = mapped_column(primary_key=True)
-    split: Mapped[str] = mapped_column(String(16), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    split: Mapped[str] = mapped_column(String(16), primary_key=True)
     epoch: Mapped[int]
     tokens: Mapped[int] = mapped_column(BigInteger)
     metrics: Mapped[dict[str, Any]]
@@ -290,5 +290,5 @@ class IdempotencyRow(Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
-    response: Mapped[dict[str, Any] | None]
+    response: Mapped[dict[str, Any] | None] = mapped_column(_Written)
     created_at: Mapped[datetime]

@@ -53,7 +53,7 @@ def authenticate(session: Session, token: str) -> Principal | None:
     return Principal(row.id, row.name, row.role)
 
 
-def ensure_user(session: Session, name: str, *, role: str = "user") -> UUID:
+def ensure_user(session: Session, name: str, *, role: str = "member") -> UUID:
     """Give the id of the user of that name, who is made if need be."""
     row = {"id": uuid7(), "name": name, "role": role, "created_at": database_now(session)}
     insert_new(session, UserRow, row, key=["name"])

@@ -1,0 +1,145 @@
+"""`python -m service [serve|migrate|token]`: serve the API (the default), migrate the database, or see to a token.
+
+Prints nothing secret, but for `token --show`, which is asked for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from service import logs
+from service.app import create_app
+from service.settings import Settings
+from service.store import schema
+from service.store.db import Database
+from service.store.users import ensure_local_token
+
+_GRACE_SECONDS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0, or 1 with a sentence on stderr."""
+    options = _options(arguments)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "PROLU_" + "_".join(str(part) for part in first["loc"]).upper()
+        return _refuse(f"The setting {name} is wrong: {first['msg']}; correct it.")
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    try:
+        match options.command:
+            case "migrate":
+                return _migrate(settings)
+            case "token":
+                return _token(settings, show=options.show)
+        return _serve(settings, options.endpoint_file)
+    except OperationalError as error:
+        return _refuse(
+            f"The database does not answer ({str(error.orig).strip()}); see that it runs and PROLU_DATABASE_URL."
+        )
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+
+
+class _Server(uvicorn.Server):
+    """Writes where it listens, once it does: with port 0 nobody else knows."""
+
+    def __init__(self, config: uvicorn.Config, endpoint_file: Path | None) -> None:
+        super().__init__(config)
+        self._endpoint_file = endpoint_file
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._endpoint_file is not None and self.started:
+            _write_whole(self._endpoint_file, json.dumps({"url": self._url(), "pid": os.getpid()}) + "\n")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._endpoint_file is not None:
+            self._endpoint_file.unlink(missing_ok=True)
+        await super().shutdown(sockets)
+
+    def _url(self) -> str:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _serve(settings: Settings, endpoint_file: Path | None) -> int:
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config, endpoint_file)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _migrate(settings: Settings) -> int:
+    database = Database(settings.database_url)
+    before = schema.present(database)
+    schema.upgrade(database)
+    print(f"schema: {before or 'none'} -> {schema.present(database)}")  # noqa: T201
+    return 0
+
+
+def _token(settings: Settings, *, show: bool) -> int:
+    database = Database(settings.database_url)
+    schema.prepare(database)
+    behind = schema.shortcoming(database)
+    if behind is not None:
+        return _refuse(behind)
+    with database.begin() as session:
+        ensure_local_token(session, settings)
+    print(settings.token_file.read_text().strip() if show else settings.token_file)  # noqa: T201
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m service", description="The prolu service.")
+    parser.set_defaults(endpoint_file=None)
+    commands = parser.add_subparsers(dest="command")
+    serve = commands.add_parser("serve", help="serve the API (the default)")
+    for each in (parser, serve):
+        each.add_argument(
+            "--endpoint-file",
+            type=Path,
+            default=argparse.SUPPRESS if each is serve else None,
+            help='written once the API listens: {"url": ..., "pid": ...}',
+        )
+    commands.add_parser("migrate", help="bring the database schema to the newest revision")
+    token = commands.add_parser(
+        "token", help="see that the token file holds a valid administrator's token; print its place"
+    )
+    token.add_argument("--show", action="store_true", help="print the token itself")
+    return parser.parse_args(arguments)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    draft.write_text(text)
+    draft.replace(file)
+
+
+def _refuse(sentence: str) -> int:
+    print(sentence, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

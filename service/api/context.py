@@ -1,0 +1,59 @@
+"""What routes get: the parts that the app was composed of, and the user who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.domain.errors import Unauthenticated
+from service.settings import Settings
+from service.store.artifacts import Artifacts
+from service.store.db import Database
+from service.store.inputs import Surroundings
+from service.store.users import Principal, authenticate
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one service; made in `service.app`."""
+
+    settings: Settings
+    database: Database
+    artifacts: Artifacts
+    surroundings: Surroundings
+
+
+def services_of(request: Request) -> Services:
+    """The parts of the app that answers the request."""
+    services: Services = request.app.state.services
+    return services
+
+
+Parts = Annotated[Services, Depends(services_of)]
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="bearer",
+    description="The token in `PROLU_TOKEN`, or in the token file of the service on the same machine.",
+)
+
+
+def authenticated(
+    services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
+    """The user whose token the request carries. Raises Unauthenticated."""
+    if credentials is None:
+        raise Unauthenticated(
+            "The request carries no bearer token; send `Authorization: Bearer TOKEN`, with the token of the service's token file."
+        )
+    with services.database.read() as session:
+        principal = authenticate(session, credentials.credentials)
+    if principal is None:
+        raise Unauthenticated("The bearer token is unknown or revoked; take the one of the service's token file.")
+    return principal
+
+
+User = Annotated[Principal, Depends(authenticated)]

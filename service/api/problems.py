@@ -1,0 +1,153 @@
+"""Every error as RFC 9457 problem+json: one function that writes it, and the handlers that call it.
+
+The sentences come from where the error was raised: `service.domain.errors`, or `prolu.spec.mistakes` for bodies, so
+that the API and the command line say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from prolu.client.wire import Problem, ProblemItem
+from prolu.spec import Mistake, SpecError, validate
+from service.domain.errors import Invalid, ServiceError, Unauthenticated, Unavailable, WrongMediaType
+
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "X-Request-Id"
+
+_CODES = {
+    400: "malformed_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    mistakes: Sequence[Mistake] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Write a problem."""
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=request_id,
+        errors=[ProblemItem(pointer=mistake.pointer, detail=mistake.sentence) for mistake in mistakes],
+    )
+    return Response(
+        document.model_dump_json(), status, headers={**(headers or {}), REQUEST_ID: request_id}, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the app answered with a problem."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(SpecError, _on_spec_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, _on_database_out_of_reach)
+    app.add_exception_handler(PoolTimeout, _on_database_out_of_reach)
+
+
+def request_id_of(request: Request) -> str:
+    """The identity that the middleware gave the request."""
+    return str(request.scope.get("prolu.request_id", ""))
+
+
+def for_service_error(error: ServiceError, request_id: str) -> Response:
+    """Write an error of ours."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    mistakes = error.mistakes if isinstance(error, Invalid) else ()
+    return problem(error.status, error.code, error.sentence, request_id, mistakes=mistakes, headers=headers)
+
+
+def invalid(mistakes: Sequence[Mistake], *within: str) -> Invalid:
+    """Make the error of a body with these mistakes; their locations are relative to `within`."""
+    placed = [Mistake((*within, *mistake.location), mistake.sentence) for mistake in mistakes]
+    return Invalid(" ".join(mistake.sentence for mistake in placed), placed)
+
+
+def _on_service_error(request: Request, error: Any) -> Response:
+    return for_service_error(error, request_id_of(request))
+
+
+def _on_spec_error(request: Request, error: Any) -> Response:
+    return for_service_error(invalid(error.mistakes), request_id_of(request))
+
+
+def _on_invalid_request(request: Request, error: Any) -> Response:
+    complaints = error.errors()
+    if complaints[0]["type"] == "json_invalid":
+        detail = f"The body is not JSON: {complaints[0]['ctx']['error']} at character {complaints[0]['loc'][-1]}; correct it."
+        return problem(400, _CODES[400], detail, request_id_of(request))
+    if complaints[0]["loc"][0] != "body":
+        return for_service_error(Invalid(_of_parameters(complaints)), request_id_of(request))
+    if error.body is not None and not _says_json(request):
+        got = request.headers.get("content-type", "missing")[:80]
+        refusal = WrongMediaType(f"The Content-Type of the body is {got}; send application/json.")
+        return for_service_error(refusal, request_id_of(request))
+    return for_service_error(_of_body(request, error), request_id_of(request))
+
+
+def _of_parameters(complaints: Sequence[Any]) -> str:
+    sentences = []
+    for complaint in complaints:
+        kind, name = complaint["loc"][0], complaint["loc"][1]
+        message = str(complaint["msg"]).removeprefix("Input should be ")
+        sentences.append(f"The {kind} parameter {name} must be {message}; got {str(complaint['input'])[:80]!r}.")
+    return " ".join(sentences)
+
+
+def _of_body(request: Request, error: RequestValidationError) -> Invalid:
+    """Say it as the command line does: validate once more, with the sentences of the job language."""
+    model: type[BaseModel] = request.scope["route"].body_field.field_info.annotation
+    try:
+        validate(error.body, model)
+    except SpecError as mistaken:
+        return invalid(mistaken.mistakes)
+    return Invalid(f"The body is not valid: {error.errors()[0]['msg']}.")
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _on_http_exception(request: Request, error: Any) -> Response:
+    status = error.status_code
+    details = {
+        400: "The body could not be read as JSON (nested too deeply, or with numbers too long); correct it.",
+        404: f"There is nothing at {request.url.path}; GET /openapi.json lists what there is.",
+        405: f"{request.method} is not possible at {request.url.path}; see the Allow header for what is.",
+    }
+    detail = details.get(status, str(error.detail))
+    code = _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
+    return problem(status, code, detail, request_id_of(request), headers=error.headers)
+
+
+def _on_database_out_of_reach(request: Request, error: Any) -> Response:
+    known = isinstance(error, DBAPIError)
+    why = str(error.orig).strip().splitlines()[0][:200] if known and str(error.orig) else type(error).__name__
+    sentence = f"The database does not answer ({why}); nothing was changed, try again."
+    return for_service_error(Unavailable(sentence), request_id_of(request))

@@ -1,0 +1,143 @@
+"""`/v1/runs`: submit, list, look, cancel, and read what a run reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import (
+    AttemptRead,
+    BiasSnapshotRead,
+    CheckpointRead,
+    EventRead,
+    MetricRead,
+    Page,
+    RunCreate,
+    RunRead,
+    RunState,
+    RunSummary,
+)
+from service.api import examples
+from service.api.context import Parts, User
+from service.api.lists import Cursor, Limit
+from service.api.problems import invalid
+from service.api.repetition import IdempotencyKey, once
+from service.domain.errors import Forbidden
+from service.store import inputs, lists, nodes, queue, results
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, operation_id="submit_run", responses={409: {}, 413: {}, 415: {}, 503: {}})
+def submit_run(
+    body: Annotated[RunCreate, Body(openapi_examples=examples.RUNS)],
+    services: Parts,
+    user: User,
+    idempotency_key: IdempotencyKey = None,
+) -> RunRead:
+    """Put a run into the queue. What its spec names (files, models, corpora, resources) is looked up first."""
+
+    def check() -> None:
+        with services.database.read() as session:
+            offers = nodes.nodes(session)
+        mistakes = inputs.check(body.spec, services.surroundings, offers)
+        if mistakes:
+            raise invalid(mistakes, "spec")
+
+    def work(session: Session) -> RunRead:
+        row = queue.submit_run(session, owner_id=user.user_id, spec=body.spec, priority=body.priority)
+        return lists.run(session, row.id)
+
+    return once(services, user, idempotency_key, ("POST /v1/runs", body), check=check, work=work, answer_type=RunRead)
+
+
+@router.get("", operation_id="list_runs")
+def list_runs(
+    services: Parts,
+    _: User,
+    state: Annotated[list[RunState], Query(description="Only runs in one of these states.")] = [],  # noqa: B006
+    owner: Annotated[str | None, Query(max_length=100, description="Only runs that this user submitted.")] = None,
+    sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[RunSummary]:
+    """Runs without their specs, the newest first."""
+    with services.database.read() as session:
+        return lists.runs(session, states=state, owner=owner, sweep_id=sweep_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}", operation_id="get_run", responses={404: {}})
+def get_run(run_id: UUID, services: Parts, _: User) -> RunRead:
+    """One run with its spec, defaults filled in."""
+    with services.database.read() as session:
+        return lists.run(session, run_id)
+
+
+@router.post("/{run_id}:cancel", status_code=202, operation_id="cancel_run", responses={403: {}, 404: {}, 409: {}})
+def cancel_run(run_id: UUID, services: Parts, user: User) -> RunRead:
+    """Wish that the run end. A live run writes a last checkpoint first; a second wish changes nothing."""
+    with services.database.begin() as session:
+        if not user.is_admin and lists.owner_of(session, run_id) != user.user_id:
+            raise Forbidden(f"Run {run_id} belongs to somebody else; ask its owner or an administrator to cancel it.")
+        queue.request_cancel(session, run_id)
+        return lists.run(session, run_id)
+
+
+@router.get("/{run_id}/attempts", operation_id="list_attempts", responses={404: {}})
+def list_attempts(
+    run_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[AttemptRead]:
+    """Every try at the run, the first one first: where it ran, how it ended, and why."""
+    with services.database.read() as session:
+        return results.attempts(session, run_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}/events", operation_id="list_events", responses={404: {}})
+def list_events(run_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None) -> Page[EventRead]:
+    """Everything that happened to the run, in order."""
+    with services.database.read() as session:
+        return results.events(session, run_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}/metrics", operation_id="list_metrics", responses={404: {}})
+def list_metrics(
+    run_id: UUID,
+    services: Parts,
+    _: User,
+    split: Annotated[
+        Literal["train", "held_out"] | None, Query(description="Only training batches, or only evaluations.")
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[MetricRead]:
+    """The metric series, by step."""
+    with services.database.read() as session:
+        return results.metrics(session, run_id, split=split, limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}/bias_statistics", operation_id="list_bias_statistics", responses={404: {}})
+def list_bias_statistics(
+    run_id: UUID,
+    services: Parts,
+    _: User,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By step, rising or falling; `desc` with `limit=1` is the last.")
+    ] = "asc",
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[BiasSnapshotRead]:
+    """The statistics of the encoder biases all through training, by step: fractions, moments, quantiles, histograms."""
+    with services.database.read() as session:
+        return results.bias_statistics(session, run_id, newest_first=order == "desc", limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}/checkpoints", operation_id="list_checkpoints", responses={404: {}})
+def list_checkpoints(
+    run_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[CheckpointRead]:
+    """The checkpoints, by step, of all attempts."""
+    with services.database.read() as session:
+        return results.checkpoints(session, run_id, limit=limit, cursor=cursor)

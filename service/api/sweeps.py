@@ -1,0 +1,122 @@
+"""`/v1/sweeps`: submit, preview, list, look, and the table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import (
+    Page,
+    PointRead,
+    ResultRow,
+    RunSummary,
+    SweepCreate,
+    SweepPreview,
+    SweepRead,
+)
+from prolu.spec import Mistake, SpecError
+from service.api import examples
+from service.api.context import Parts, Services, User
+from service.api.lists import Cursor, Limit
+from service.api.problems import invalid
+from service.api.repetition import IdempotencyKey, once
+from service.domain.expansion import Point, expand
+from service.store import inputs, lists, nodes, queue, results
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+
+@router.post("", status_code=201, operation_id="submit_sweep", responses={409: {}, 413: {}, 415: {}, 503: {}})
+def submit_sweep(
+    body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)],
+    services: Parts,
+    user: User,
+    idempotency_key: IdempotencyKey = None,
+) -> SweepRead:
+    """Put every run of a sweep into the queue, or none. What the runs name is looked up first."""
+    points: list[Point] = []
+
+    def check() -> None:
+        points.extend(_expanded(body))
+        _check_inputs(points, services)
+
+    def work(session: Session) -> SweepRead:
+        row = queue.submit_sweep(session, owner_id=user.user_id, spec=body.spec, points=points, priority=body.priority)
+        return lists.sweep(session, row.id)
+
+    return once(
+        services, user, idempotency_key, ("POST /v1/sweeps", body), check=check, work=work, answer_type=SweepRead
+    )
+
+
+@router.post(":preview", operation_id="preview_sweep", responses={413: {}, 415: {}, 503: {}})
+def preview_sweep(
+    body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)], services: Parts, _: User
+) -> SweepPreview:
+    """Say what a sweep would put into the queue, with all checks, and write nothing."""
+    points = _expanded(body)
+    _check_inputs(points, services)
+    shown = [
+        PointRead(point=point.index, name=point.name, variant=point.variant, set=dict(point.set), digest=point.digest)
+        for point in points
+    ]
+    return SweepPreview(count=len(shown), points=shown)
+
+
+@router.get("", operation_id="list_sweeps")
+def list_sweeps(services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None) -> Page[SweepRead]:
+    """Sweeps, the newest first, and how many of their runs are in which state."""
+    with services.database.read() as session:
+        return lists.sweeps(session, limit=limit, cursor=cursor)
+
+
+@router.get("/{sweep_id}", operation_id="get_sweep", responses={404: {}})
+def get_sweep(sweep_id: UUID, services: Parts, _: User) -> SweepRead:
+    """One sweep, and how many of its runs are in which state."""
+    with services.database.read() as session:
+        return lists.sweep(session, sweep_id)
+
+
+@router.get("/{sweep_id}/runs", operation_id="list_sweep_runs", responses={404: {}})
+def list_sweep_runs(
+    sweep_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[RunSummary]:
+    """The runs of a sweep, by point."""
+    with services.database.read() as session:
+        return lists.sweep_runs(session, sweep_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{sweep_id}/results", operation_id="list_sweep_results", responses={404: {}})
+def list_sweep_results(
+    sweep_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[ResultRow]:
+    """One row per run, by point: what was set, the final metrics, the last bias statistics in brief."""
+    with services.database.read() as session:
+        return results.sweep_results(session, sweep_id, limit=limit, cursor=cursor)
+
+
+def _expanded(body: SweepCreate) -> list[Point]:
+    try:
+        return expand(body.spec)
+    except SpecError as error:
+        raise invalid(error.mistakes, "spec") from None
+
+
+def _check_inputs(points: Sequence[Point], services: Services) -> None:
+    """Look up what the points name, each different thing once."""
+    with services.database.read() as session:
+        offers = nodes.nodes(session)
+    seen = set()
+    for point in points:
+        asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
+        if asks in seen:
+            continue
+        seen.add(asks)
+        mistakes = inputs.check(point.spec, services.surroundings, offers)
+        if mistakes:
+            placed = [Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}") for mistake in mistakes]
+            raise invalid(placed, "spec")

@@ -1,0 +1,74 @@
+"""The composition root: settings in, an application out. Loads neither torch nor ray."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from prolu import __version__
+from service.api import checkpoints, openapi, problems, queue, runs, sweeps, system
+from service.api.context import Services
+from service.api.middleware import Surround
+from service.settings import Settings
+from service.store import schema
+from service.store.artifacts import Artifacts
+from service.store.db import Database
+from service.store.hub import Hub
+from service.store.inputs import Surroundings
+from service.store.users import ensure_local_token
+
+
+def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
+    """Put the service together. Nothing is opened before the app starts; `hub_transport` is for tests."""
+    database = Database(settings.database_url)
+    services = Services(
+        settings=settings,
+        database=database,
+        artifacts=Artifacts(settings.artifact_root),
+        surroundings=Surroundings(
+            data_roots=settings.data_roots,
+            hub_mode=settings.hub,
+            hub_cache=settings.hub_cache,
+            hub=Hub.of(settings, hub_transport),
+            one_machine=database.is_sqlite,
+        ),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        start(services)
+        yield
+        database.dispose()
+
+    app = FastAPI(
+        title="prolu",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    app.state.services = services
+    app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
+    for router in (runs.router, sweeps.router, checkpoints.router, queue.router, system.router):
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app)
+    return app
+
+
+def start(services: Services) -> None:
+    """Bring what the service needs into place: schema (SQLite only), token file, default data root.
+
+    With a PostgreSQL whose schema is behind, the service starts all the same and /readyz says what to do.
+    """
+    schema.prepare(services.database)
+    for root in services.settings.data_roots:
+        if root.is_relative_to(services.settings.data_dir):
+            root.mkdir(parents=True, exist_ok=True)
+    if schema.shortcoming(services.database) is None:
+        with services.database.begin() as session:
+            ensure_local_token(session, services.settings)

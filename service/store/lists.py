@@ -1,0 +1,172 @@
+"""Runs, sweeps and the queue as the API shows them. Reads only; lists never read specs of runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, literal, select
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import (
+    Page,
+    ProgressRead,
+    QueueEntry,
+    QueueRead,
+    RunRead,
+    RunState,
+    RunSummary,
+    SweepRead,
+)
+from prolu.spec import RunSpec, SweepSpec
+from service.domain import lifecycle
+from service.domain.errors import NotFound
+from service.store import nodes, pages
+from service.store.models import RunRow, SweepRow, UserRow
+
+_SUMMARY = (
+    *(column for column in RunRow.__table__.columns if column.name not in ("spec", "set")),
+    UserRow.name.label("owner"),
+)
+
+
+def run(session: Session, run_id: UUID) -> RunRead:
+    """One run with its spec. Raises NotFound."""
+    found = session.execute(_runs(RunRow.spec).where(RunRow.id == run_id)).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
+    return RunRead(**_summary(found), spec=RunSpec.model_validate(found.spec))
+
+
+def runs(
+    session: Session,
+    *,
+    states: Sequence[RunState] = (),
+    owner: str | None = None,
+    sweep_id: UUID | None = None,
+    limit: int,
+    cursor: str | None,
+) -> Page[RunSummary]:
+    """Runs, the newest first."""
+    statement = _runs()
+    if states:
+        statement = statement.where(RunRow.state.in_(states))
+    if owner is not None:
+        statement = statement.where(UserRow.name == owner)
+    if sweep_id is not None:
+        statement = statement.where(RunRow.sweep_id == sweep_id)
+    if cursor is not None:
+        statement = statement.where(RunRow.id < pages.decode(cursor, pages.BY_ID)[0])
+    rows = session.execute(statement.order_by(RunRow.id.desc()).limit(limit + 1)).all()
+    return pages.page(rows, limit, lambda row: RunSummary(**_summary(row)), lambda row: (row.id,))
+
+
+def sweep(session: Session, sweep_id: UUID) -> SweepRead:
+    """One sweep, and how many of its runs are in which state. Raises NotFound."""
+    found = session.execute(_sweeps().where(SweepRow.id == sweep_id)).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
+    return _sweep(found, _states(session, [sweep_id]))
+
+
+def sweeps(session: Session, *, limit: int, cursor: str | None) -> Page[SweepRead]:
+    """Sweeps, the newest first."""
+    statement = _sweeps()
+    if cursor is not None:
+        statement = statement.where(SweepRow.id < pages.decode(cursor, pages.BY_ID)[0])
+    rows = session.execute(statement.order_by(SweepRow.id.desc()).limit(limit + 1)).all()
+    states = _states(session, [row.id for row in rows[:limit]])
+    return pages.page(rows, limit, lambda row: _sweep(row, states), lambda row: (row.id,))
+
+
+def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[RunSummary]:
+    """The runs of a sweep, by point. Raises NotFound."""
+    require_sweep(session, sweep_id)
+    statement = _runs().where(RunRow.sweep_id == sweep_id)
+    if cursor is not None:
+        statement = statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
+    rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
+    return pages.page(rows, limit, lambda row: RunSummary(**_summary(row)), lambda row: (row.point,))
+
+
+def queue(session: Session, *, limit: int) -> QueueRead:
+    """What works, what waits in which order, and the cluster as the dispatcher last saw it."""
+    live = session.execute(_runs().where(RunRow.state.in_(sorted(lifecycle.LIVE))).order_by(RunRow.id)).all()
+    queued = RunRow.state == literal("queued", literal_execute=True)
+    waits = (queued, RunRow.desired_state == "running")
+    waiting = session.execute(_runs().where(*waits).order_by(RunRow.priority.desc(), RunRow.id).limit(limit)).all()
+    return QueueRead(
+        live=[QueueEntry(position=None, run=RunSummary(**_summary(row))) for row in live],
+        waiting=[
+            QueueEntry(position=place, run=RunSummary(**_summary(row))) for place, row in enumerate(waiting, start=1)
+        ],
+        waiting_count=session.scalars(select(func.count()).select_from(RunRow).where(*waits)).one(),
+        nodes=nodes.nodes(session),
+        dispatcher_seen_at=nodes.dispatcher_seen_at(session),
+    )
+
+
+def require_sweep(session: Session, sweep_id: UUID) -> None:
+    """Raise NotFound where there is no such sweep."""
+    if session.scalar(select(SweepRow.id).where(SweepRow.id == sweep_id)) is None:
+        raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
+
+
+def owner_of(session: Session, run_id: UUID) -> UUID:
+    """The user who submitted a run. Raises NotFound."""
+    owner_id = session.scalar(select(RunRow.owner_id).where(RunRow.id == run_id))
+    if owner_id is None:
+        raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
+    return owner_id
+
+
+def _runs(*more: Any) -> Select[Any]:
+    return select(*_SUMMARY, *more).select_from(RunRow).join(UserRow, UserRow.id == RunRow.owner_id)
+
+
+def _sweeps() -> Select[Any]:
+    return (
+        select(*SweepRow.__table__.columns, UserRow.name.label("owner"))
+        .select_from(SweepRow)
+        .join(UserRow, UserRow.id == SweepRow.owner_id)
+    )
+
+
+def _states(session: Session, sweep_ids: Iterable[UUID]) -> dict[UUID, dict[RunState, int]]:
+    rows = session.execute(
+        select(RunRow.sweep_id, RunRow.state, func.count().label("runs"))
+        .where(RunRow.sweep_id.in_(list(sweep_ids)))
+        .group_by(RunRow.sweep_id, RunRow.state)
+    )
+    counted: dict[UUID, dict[RunState, int]] = defaultdict(dict)
+    for sweep_id, state, runs_in_it in rows:
+        if sweep_id is not None:
+            counted[sweep_id][state] = runs_in_it
+    return counted
+
+
+def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]]) -> SweepRead:
+    return SweepRead(
+        id=row.id,
+        name=row.name,
+        owner=row.owner,
+        priority=row.priority,
+        count=row._mapping["count"],
+        states=states.get(row.id, {}),
+        created_at=row.created_at,
+        spec=SweepSpec.model_validate(row.spec),
+    )
+
+
+def _summary(row: Row[Any]) -> dict[str, Any]:
+    shown = {name: row._mapping[name] for name in _SHOWN}
+    live = row.state in lifecycle.LIVE and row.phase is not None
+    progress = (
+        ProgressRead(phase=row.phase, done=row.done, total=row.total, updated_at=row.progress_at) if live else None
+    )
+    return {**shown, "progress": progress}
+
+
+_SHOWN = [name for name in RunSummary.model_fields if name != "progress"]
