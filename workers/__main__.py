@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -10,7 +11,8 @@ from types import FrameType
 
 import structlog
 
-from service.settings import Settings, configure_logging
+from service import logs
+from service.settings import Settings
 from service.store import schema
 from service.store.db import Database
 from workers.cluster import RayCluster
@@ -23,8 +25,12 @@ _SCHEMA_POLL_SECONDS = 0.5
 
 def main() -> int:
     """Connect to the database and to Ray, and dispatch. Returns the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m workers",
+        description="Dispatch the queue to Ray until SIGTERM or SIGINT. Configured by PROLU_ variables alone.",
+    ).parse_args()
     settings = Settings()
-    configure_logging(settings)
+    logs.configure(level=settings.log_level, style=settings.log_format)
     if settings.ray_address is None:
         sys.stderr.write("No Ray cluster is named. Set PROLU_RAY_ADDRESS to host:port, or use `prolu up`.\n")
         return 2

@@ -18,7 +18,7 @@ import pytest
 FIRST_PARTY = {"prolu", "service", "workers", "migrations"}
 
 # Distributions that are the other half of a declared one, and documented as such.
-PARTS = {"pydantic-core"}
+PARTS = {"pydantic-core", "starlette"}
 
 # Which extras are installed where the files of a folder run; the base install is always there. First match counts.
 EXTRAS = [
