@@ -8,11 +8,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from pydantic import BaseModel, ValidationError
+
 from prolu.client.errors import DownloadFailed
 from prolu.client.http import Http, path_id
 from prolu.client.runs import Identity
 from prolu.client.wire import CheckpointRead
 from prolu.spec.report import CheckpointFile
+
+_MANIFEST = "manifest.json"
+_LARGEST_MANIFEST_BYTES = 1_000_000
 
 
 class Checkpoints:
@@ -32,10 +37,10 @@ class Checkpoints:
         *,
         on_bytes: Callable[[int], None] = lambda _count: None,
     ) -> Path:
-        """Download every file into `directory`, which appears whole or not at all; return it.
+        """Download every file and the manifest into `directory`, which appears whole or not at all; return it.
 
         `on_bytes` hears how many bytes each piece had. Raises DownloadFailed if the directory has something in it, a file's name
-        leads out of it, or a file differs from its checksum.
+        leads out of it, a file differs from its checksum, or the manifest from the announced files.
         """
         found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
         target = Path(directory)
@@ -48,6 +53,7 @@ class Checkpoints:
         try:
             for file in found.files:
                 self._fetch(found, file, draft / file.name, on_bytes)
+            self._fetch_manifest(found, draft / _MANIFEST)
             draft.chmod(0o755)
             draft.replace(target)
         finally:
@@ -76,6 +82,31 @@ class Checkpoints:
                 f"{file.name} of checkpoint {checkpoint.id} arrived with {length} bytes and sha256 {checksum.hexdigest()}, "
                 f"announced were {file.bytes} bytes and {file.sha256}; nothing was kept, try again."
             )
+
+    def _fetch_manifest(self, checkpoint: CheckpointRead, path: Path) -> None:
+        """The manifest has no checksum of its own; it must say what the service said."""
+        content = bytearray()
+        with self._http.stream(f"/v1/checkpoints/{checkpoint.id}/download", {"file": _MANIFEST}) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > _LARGEST_MANIFEST_BYTES:
+                    break
+        try:
+            listed = _Manifest.model_validate_json(content).files
+        except ValidationError:
+            listed = []
+        if sorted(listed, key=str) != sorted(checkpoint.files, key=str):
+            raise DownloadFailed(
+                f"{_MANIFEST} of checkpoint {checkpoint.id} does not list the files that the service announced; "
+                "nothing was kept, try again."
+            )
+        path.write_bytes(content)
+
+
+class _Manifest(BaseModel):
+    """The part of manifest.json that vouches for files."""
+
+    files: list[CheckpointFile]
 
 
 def _check_name(name: str) -> None:

@@ -88,12 +88,14 @@ class Http:
 
     @contextmanager
     def stream(self, path: str, params: Params | None = None) -> Iterator[httpx.Response]:
-        """GET a body too long for memory. Raises ConnectionFailed also if it breaks off in the middle."""
+        """GET a body too long for memory. Raises ConnectionFailed too if it breaks off in the middle."""
         response = self._send("GET", path, params=params, stream=True)
         try:
             yield response
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise ConnectionFailed(
+                f"The connection to {self.place.url} broke off in the middle of {path} ({error}); try again."
+            ) from error
         finally:
             response.close()
 

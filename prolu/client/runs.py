@@ -81,9 +81,12 @@ class Runs:
         """The metric series, by step."""
         return [*self._http.pages(f"/v1/runs/{path_id(run)}/metrics", MetricRead)]
 
-    def bias_statistics(self, run: Identity) -> builtins.list[BiasSnapshotRead]:
-        """The statistics of the encoder biases, by step."""
-        return [*self._http.pages(f"/v1/runs/{path_id(run)}/bias_statistics", BiasSnapshotRead)]
+    def bias_statistics(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:
+        """The statistics of the encoder biases, by step; all snapshots, or the `last` so many."""
+        path = f"/v1/runs/{path_id(run)}/bias_statistics"
+        if last is None:
+            return [*self._http.pages(path, BiasSnapshotRead)]
+        return [*self._http.pages(path, BiasSnapshotRead, {"order": "desc"}, last)][::-1]
 
     def checkpoints(self, run: Identity) -> builtins.list[CheckpointRead]:
         """The checkpoints, by step."""

@@ -14,6 +14,7 @@ from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
 from prolu.client.errors import ApiError, ConnectionFailed, Forbidden, Invalid, NotFound, ProluError, Unauthorized
+from prolu.client.wire import ProblemItem
 
 OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -80,7 +81,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _mistakes(error: Invalid) -> list[str]:
     """One line per wrong field of the body, or the problem's own sentence."""
-    return [item.detail for item in error.problem.errors] or [error.problem.detail]
+    return [_said(item) for item in error.problem.errors] or [error.problem.detail]
+
+
+def _said(item: ProblemItem) -> str:
+    """The sentence, with the place in the spec if it does not name it."""
+    path = item.pointer.strip("/").replace("/", ".").removeprefix("spec.")
+    return item.detail if not path or path in item.detail else f"{path}: {item.detail}"
 
 
 def _end(status: int, *lines: str) -> int:

@@ -95,7 +95,7 @@ def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json
     last = [
         (run.name or run.variant or short(run.id), snapshots[-1])
         for run in runs
-        if (snapshots := client.runs.bias_statistics(run.id))
+        if (snapshots := client.runs.bias_statistics(run.id, last=1))
     ]
     if as_json:
         print_json([snapshot for _, snapshot in last])
