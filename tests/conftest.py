@@ -2,6 +2,6 @@
 
 import jaxtyping
 
-pytest_plugins = ["tests.fixtures_database", "tests.fixtures_models", "tests.fixtures_ray"]
+pytest_plugins = ["tests.fixtures_api", "tests.fixtures_database", "tests.fixtures_models", "tests.fixtures_ray"]
 
 jaxtyping.install_import_hook(["prolu.models", "prolu.analysis", "prolu.training", "prolu.data"], "beartype.beartype")

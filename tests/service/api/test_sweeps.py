@@ -1,0 +1,159 @@
+"""`/v1/sweeps` and `/v1/queue` on both databases."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlalchemy import func, select
+
+from prolu.client.wire import NodeRead, Page, QueueRead, ResultRow, SweepPreview, SweepRead
+from prolu.spec.report import Succeeded
+from service.store import queue
+from service.store.models import RunRow, SweepRow
+from tests.fixtures_api import Api
+from tests.service.api.test_runs import walk
+from tests.service.api.work import submit, sweep_body, work_on
+from tests.service.store.specs import metric, snapshot
+
+VARIANTS = [
+    {"name": "relu", "set": {"sae.kind": "relu"}},
+    {"name": "prolu-ste", "set": {"sae.estimator.kind": "ste"}},
+]
+
+
+def test_a_sweep_submits_a_run_for_every_point(api: Api) -> None:
+    answer = api.post("/v1/sweeps", {**sweep_body(2, variants=VARIANTS), "priority": 60})
+    assert answer.status_code == 201
+    sweep = SweepRead.model_validate(answer.json())
+    assert (sweep.name, sweep.count, sweep.states, sweep.priority) == ("demo", 4, {"queued": 4}, 60)
+    runs = walk(api, f"/v1/sweeps/{sweep.id}/runs", limit=3)
+    assert [run["name"] for run in runs] == [
+        "demo/relu/coefficient=0.001",
+        "demo/relu/coefficient=0.002",
+        "demo/prolu-ste/coefficient=0.001",
+        "demo/prolu-ste/coefficient=0.002",
+    ]
+    assert [(run["point"], run["variant"], run["priority"]) for run in runs][1] == (1, "relu", 60)
+    assert walk(api, "/v1/runs", sweep_id=str(sweep.id)) == runs[::-1]
+
+
+def test_a_sweep_comes_back_as_it_was_written(api: Api) -> None:
+    grid = {"training.seed": [3, 1, 2], "sparsity.coefficient": [1e22, 1.0], "data.seed": [5]}
+    body = sweep_body(grid=grid)
+    sweep_id = api.post("/v1/sweeps", body).json()["id"]
+    spec = api.get(f"/v1/sweeps/{sweep_id}").json()["spec"]
+    assert list(spec["grid"]) == list(grid)
+    assert repr(spec["grid"]) == repr(grid)
+    assert spec["base"] == body["spec"]["base"]
+
+
+def test_the_preview_says_what_would_be_submitted_and_writes_nothing(api: Api) -> None:
+    body = sweep_body(2, variants=VARIANTS)
+    answer = api.post("/v1/sweeps:preview", body)
+    assert answer.status_code == 200
+    preview = SweepPreview.model_validate(answer.json())
+    with api.database.read() as session:
+        for table in (RunRow, SweepRow):
+            assert session.scalar(select(func.count()).select_from(table)) == 0
+    sweep_id = api.post("/v1/sweeps", body).json()["id"]
+    runs = walk(api, f"/v1/sweeps/{sweep_id}/runs")
+    assert preview.count == len(runs)
+    assert [(point.point, point.name, point.digest) for point in preview.points] == [
+        (run["point"], run["name"], run["digest"]) for run in runs
+    ]
+    assert preview.points[0].set == {"sae.kind": "relu", "sparsity.coefficient": 0.001}
+
+
+def test_a_bad_point_refuses_the_whole_sweep_and_points_at_its_entry(api: Api) -> None:
+    body = sweep_body(grid={"sparsity.coefficient": [0.1, -1.0]})
+    for path in ("/v1/sweeps", "/v1/sweeps:preview"):
+        answer = api.post(path, body)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/spec/grid/sparsity.coefficient/1"
+        assert error["detail"].startswith("Point 1 (sparsity.coefficient=-1.0): ")
+    assert walk(api, "/v1/runs") == []
+
+
+def test_a_missing_file_points_at_where_the_sweep_names_it(api: Api) -> None:
+    base = {**sweep_body()["spec"]["base"], "data": {"kind": "shards", "path": "here"}}
+    (api.settings.data_roots[0] / "here").mkdir()
+    (api.settings.data_roots[0] / "here" / "a.npy").write_bytes(b"x")
+    variants = [{"name": "good"}, {"name": "bad", "set": {"data.path": "elsewhere"}}]
+    answer = api.post("/v1/sweeps", sweep_body(base=base, variants=variants))
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/spec/variants/1/set/data.path"]
+
+
+def test_a_sweep_of_too_many_points_is_refused(api: Api) -> None:
+    seeds = list(range(1000))
+    answer = api.post("/v1/sweeps", sweep_body(grid={"training.seed": seeds, "data.seed": seeds}))
+    assert answer.status_code == 422
+    assert "1000000 points" in answer.json()["detail"]
+
+
+def test_sweeps_are_listed_newest_first_with_their_states(api: Api) -> None:
+    ids = [api.post("/v1/sweeps", sweep_body(2, name=f"s{number}")).json()["id"] for number in range(3)]
+    first = walk(api, f"/v1/sweeps/{ids[0]}/runs")[0]["id"]
+    work_on(api, first, metric(1))
+    found = walk(api, "/v1/sweeps", limit=2)
+    assert [sweep["id"] for sweep in found] == ids[::-1]
+    assert found[-1]["states"] == {"queued": 1, "running": 1}
+
+
+def test_an_unknown_sweep_is_not_found_at_every_address(api: Api) -> None:
+    for suffix in ("", "/runs", "/results"):
+        answer = api.get(f"/v1/sweeps/{uuid4()}{suffix}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_results_are_one_row_per_run_with_metrics_and_the_last_biases(api: Api) -> None:
+    sweep_id = api.post("/v1/sweeps", sweep_body(3)).json()["id"]
+    first, second, _ = (run["id"] for run in walk(api, f"/v1/sweeps/{sweep_id}/runs"))
+    work_on(api, first, snapshot(0, mean=9.0), snapshot(100, mean=-0.25), Succeeded(step=100, metrics={"fvu": 0.5}))
+    work_on(api, second, snapshot(0, mean=1.0))
+    rows = [ResultRow.model_validate(row) for row in walk(api, f"/v1/sweeps/{sweep_id}/results", limit=2)]
+    assert [row.point for row in rows] == [0, 1, 2]
+    assert [row.state for row in rows] == ["succeeded", "running", "queued"]
+    assert rows[0].metrics == {"fvu": 0.5}
+    assert rows[0].bias["mean"] == -0.25
+    assert rows[0].bias["fraction_negative"] == 0.9375
+    assert rows[0].set == {"sparsity.coefficient": 0.001}
+    assert (rows[1].bias["mean"], rows[2].bias, rows[2].metrics) == (1.0, {}, {})
+    assert Page[ResultRow].model_validate(api.get(f"/v1/sweeps/{sweep_id}/results").json()).next_cursor is None
+
+
+def test_a_repeated_sweep_with_one_key_submits_once(api: Api) -> None:
+    first = api.post("/v1/sweeps", sweep_body(), Idempotency_Key="k")
+    again = api.post("/v1/sweeps", sweep_body(), Idempotency_Key="k")
+    assert again.json() == first.json()
+    assert list(again.json()["spec"]) == list(first.json()["spec"])
+    assert len(walk(api, "/v1/runs")) == 3
+
+
+def test_the_queue_shows_what_works_and_what_waits_in_order(api: Api) -> None:
+    live, low, high = submit(api)["id"], submit(api)["id"], None
+    high = api.post("/v1/runs", {"spec": submit(api)["spec"], "priority": 99}).json()["id"]
+    work_on(api, live, metric(1))
+    with api.database.begin() as session:
+        queue.record_nodes(session, [NodeRead(name="a", cpus=2, gpus=0, memory_gb=16)])
+    shown = QueueRead.model_validate(api.get("/v1/queue", limit=2).json())
+    assert [(entry.position, str(entry.run.id)) for entry in shown.live] == [(None, live)]
+    assert [(entry.position, str(entry.run.id)) for entry in shown.waiting] == [(1, high), (2, low)]
+    assert shown.waiting_count == 3
+    assert [node.name for node in shown.nodes] == ["a"]
+    assert shown.dispatcher_seen_at is not None
+
+
+def test_more_than_the_cluster_has_is_refused_with_the_largest_node(api: Api) -> None:
+    asks = {"gpus": 1.0, "cpus": 64}
+    assert submit(api, resources=asks)  # nothing is known of the cluster yet
+    with api.database.begin() as session:
+        queue.record_nodes(session, [NodeRead(name="big", cpus=8, gpus=0, memory_gb=64)])
+    answer = api.post("/v1/runs", {"spec": {**submit(api)["spec"], "resources": asks}})
+    assert answer.status_code == 422
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"/spec/resources/gpus", "/spec/resources/cpus"}
+    assert "(big)" in answer.json()["detail"]
+    grid = {"resources.cpus": [1, 9]}
+    refused = api.post("/v1/sweeps", sweep_body(grid=grid)).json()
+    assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.cpus/1"]
