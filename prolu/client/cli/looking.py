@@ -95,8 +95,11 @@ def queue(
     )
     console.print(f"[bold]cluster[/]  {cluster or 'no node seen yet'} (dispatcher seen {ago(seen.dispatcher_seen_at)})")
     columns = {"": "right", **_RUN_COLUMNS}
-    console.print(table(columns, map(_entry_cells, seen.live), title=f"training: {len(seen.live)}"))
-    console.print(table(columns, map(_entry_cells, seen.waiting), title=f"waiting: {seen.waiting_count}"))
+    for title, entries in (
+        (f"training: {len(seen.live)}", seen.live),
+        (f"waiting: {seen.waiting_count}", seen.waiting),
+    ):
+        console.print(table(columns, map(_entry_cells, entries), title=title) if entries else f"[bold]{title}[/]")
     if seen.waiting_count > len(seen.waiting):
         note(f"{seen.waiting_count - len(seen.waiting)} more wait; show them with --limit")
 

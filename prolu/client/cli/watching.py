@@ -152,15 +152,11 @@ def _label(run: RunSummary) -> str:
 
 def _how_far(run: RunSummary) -> tuple[int, int | None]:
     """Done and total of what the run is doing now; no total where it is unknown."""
-    if run.state == "succeeded":
-        return run.total_steps, run.total_steps
-    if (
-        run.progress is not None
-        and run.state in ("starting", "running", "stopping")
-        and run.progress.phase != "training"
-    ):
-        return run.progress.done, run.progress.total or None
-    return run.step, run.total_steps
+    if run.progress is None or run.state not in ("starting", "running", "stopping"):
+        return run.step, run.total_steps
+    if run.progress.phase == "training":
+        return max(run.step, run.progress.done), run.total_steps  # metrics may have told more than progress has
+    return run.progress.done, run.progress.total or None
 
 
 def _doing(run: RunSummary) -> str:
@@ -171,7 +167,8 @@ def _doing(run: RunSummary) -> str:
     if run.progress is None:
         return ""
     unit = "steps" if run.progress.phase == "training" else "tokens" if run.progress.phase == "extracting" else ""
-    amount = f"{run.progress.done:,} of {run.progress.total:,} {unit}" if run.progress.total and unit else ""
+    done, total = _how_far(run)
+    amount = f"{done:,} of {total:,} {unit}" if total and unit else ""
     return f"{run.progress.phase.replace('_', ' ')} {amount}".strip()
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from prolu.client.locate import ENDPOINT_FILE
 
 _LEAVING_SECONDS = 30.0
+_DYING_SECONDS = 1.0  # a killed process is seen for a moment longer
 _CHECK_SECONDS = 0.1
 
 
@@ -49,12 +50,12 @@ def _wait_for(descriptor: int, path: Path, data_dir: Path, say: Callable[[str], 
     while not _take(descriptor):
         pid, since = _holder(path)
         dead = pid is not None and not _lives(pid)
-        if not dead or time.monotonic() - begun > _LEAVING_SECONDS:
+        if time.monotonic() - begun > (_LEAVING_SECONDS if dead else _DYING_SECONDS):
             who = f"process {pid}, up since {since}," if pid else "another process"
             raise Held(
                 f"{data_dir} is held by {who} already; stop that `prolu up` first, or choose another --data-dir."
             )
-        if not told:
+        if dead and not told:
             told = True
             say(f"waiting for what the former prolu up (process {pid}, dead) left to end")
         time.sleep(_CHECK_SECONDS)
@@ -79,11 +80,11 @@ def _holder(path: Path) -> tuple[int | None, str]:
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in ("Z", "X")
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):  # somebody else's, or a system without /proc
         return True
-    return True
 
 
 @contextmanager
