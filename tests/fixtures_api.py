@@ -40,7 +40,7 @@ class Api:
         return self.http.post(path, json=body, headers=named)
 
     def get(self, path: str, **params: Any) -> Any:
-        return self.http.get(path, params=params)
+        return self.http.get(path, params=params or None)
 
     def token_of(self, user: str) -> str:
         """A new token of a member, who is made if need be."""

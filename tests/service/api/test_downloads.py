@@ -1,0 +1,125 @@
+"""Checkpoints as bytes: one file with its checksum as ETag, or a zip of all, streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+from starlette.types import Message
+
+from prolu.spec.report import CheckpointFile, CheckpointWritten
+from tests.fixtures_api import Api
+from tests.service.api.work import submit, work_on
+
+WEIGHTS = os.urandom(3_000_000)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint in the artifact store, and its address."""
+
+    folder: Path
+    download: str
+    sha256: str
+
+
+@pytest.fixture
+def stored(quick_api: Api) -> Stored:
+    run_id = submit(quick_api)["id"]
+    path = f"runs/{run_id}/e1/step-10"
+    folder = Path(quick_api.settings.artifact_root) / path
+    folder.mkdir(parents=True)
+    (folder / "sae.safetensors").write_bytes(WEIGHTS)
+    (folder / "config.json").write_text("{}")
+    (folder / "manifest.json").write_text('{"files": []}')
+    files = [
+        CheckpointFile(name=name, bytes=(folder / name).stat().st_size, sha256=_sha256(folder / name))
+        for name in ("config.json", "sae.safetensors")
+    ]
+    work_on(quick_api, run_id, CheckpointWritten(step=10, tokens=100, path=path, files=files, final=False))
+    checkpoint = quick_api.get(f"/v1/runs/{run_id}/checkpoints").json()["items"][0]
+    return Stored(folder, f"/v1/checkpoints/{checkpoint['id']}/download", files[1].sha256)
+
+
+def test_one_file_comes_with_its_checksum_and_length(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.get(stored.download, file="sae.safetensors")
+    assert answer.status_code == 200
+    assert answer.content == WEIGHTS
+    assert answer.headers["etag"] == f'"{stored.sha256}"'
+    assert answer.headers["content-length"] == str(len(WEIGHTS))
+    assert "sae.safetensors" in answer.headers["content-disposition"]
+
+
+def test_a_file_that_is_at_hand_is_not_sent_again(quick_api: Api, stored: Stored) -> None:
+    known = {"If-None-Match": f'"{stored.sha256}"'}
+    answer = quick_api.http.get(stored.download, params={"file": "sae.safetensors"}, headers=known)
+    assert (answer.status_code, answer.content) == (304, b"")
+    other = {"If-None-Match": '"0000"'}
+    answer = quick_api.http.get(stored.download, params={"file": "sae.safetensors"}, headers=other)
+    assert answer.status_code == 200
+
+
+def test_all_files_and_the_manifest_come_as_a_zip(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.get(stored.download)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["config.json", "sae.safetensors", "manifest.json"]
+        assert archive.read("sae.safetensors") == WEIGHTS
+
+
+def test_the_manifest_can_be_had_alone(quick_api: Api, stored: Stored) -> None:
+    assert quick_api.get(stored.download, file="manifest.json").json() == {"files": []}
+
+
+@pytest.mark.parametrize("name", ["nothing", "../../../../prolu.db", "/etc/passwd", "..", "manifest.json/.."])
+def test_a_file_that_the_checkpoint_does_not_have_is_not_found(quick_api: Api, stored: Stored, name: str) -> None:
+    answer = quick_api.get(stored.download, file=name)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "config.json, sae.safetensors, manifest.json" in answer.json()["detail"]
+
+
+def test_files_that_are_gone_from_the_store_are_not_found(quick_api: Api, stored: Stored) -> None:
+    (stored.folder / "sae.safetensors").unlink()
+    (stored.folder / "manifest.json").unlink()
+    for params in ({"file": "sae.safetensors"}, {}):
+        answer = quick_api.get(stored.download, **params)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "no longer in the artifact store" in answer.json()["detail"]
+
+
+def test_a_zip_that_breaks_off_in_the_middle_is_never_ended(quick_api: Api, stored: Stored) -> None:
+    (stored.folder / "sae.safetensors").unlink()
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()  # the client stays and says nothing more
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    token = quick_api.http.headers["Authorization"].encode()
+    headers = [(b"authorization", token)]
+    scope = {"type": "http", "method": "GET", "path": stored.download, "query_string": b"", "headers": headers}
+    with pytest.raises(RuntimeError, match="response already started"), structlog.testing.capture_logs() as logged:
+        asyncio.run(quick_api.http.app(scope, receive, send))
+    assert sent[0]["status"] == 200
+    assert all(message["more_body"] for message in sent[1:])
+    assert [entry["event"] for entry in logged] == ["request_failed", "request"]
+
+
+def test_downloads_need_a_token_as_everything_does(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.http.get(stored.download, headers={"Authorization": "Bearer wrong"})
+    assert answer.status_code == 401
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,105 @@
+"""The document is complete, and its examples are true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from service.api import examples
+from tests.fixtures_api import Api
+
+PATHS = {
+    "/v1/runs": {"get", "post"},
+    "/v1/runs/{run_id}": {"get"},
+    "/v1/runs/{run_id}:cancel": {"post"},
+    "/v1/runs/{run_id}/attempts": {"get"},
+    "/v1/runs/{run_id}/events": {"get"},
+    "/v1/runs/{run_id}/metrics": {"get"},
+    "/v1/runs/{run_id}/bias_statistics": {"get"},
+    "/v1/runs/{run_id}/checkpoints": {"get"},
+    "/v1/sweeps": {"get", "post"},
+    "/v1/sweeps:preview": {"post"},
+    "/v1/sweeps/{sweep_id}": {"get"},
+    "/v1/sweeps/{sweep_id}/runs": {"get"},
+    "/v1/sweeps/{sweep_id}/results": {"get"},
+    "/v1/checkpoints/{checkpoint_id}": {"get"},
+    "/v1/checkpoints/{checkpoint_id}/download": {"get"},
+    "/v1/queue": {"get"},
+    "/v1/me": {"get"},
+    "/v1/version": {"get"},
+    "/livez": {"get"},
+    "/readyz": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def document(quick_api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = quick_api.get("/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, found) for path, methods in document["paths"].items() for method, found in methods.items()]
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_the_document_lists_what_there_is(document: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in document["paths"].items()} == PATHS
+
+
+def test_every_operation_has_a_name_and_a_description(document: dict[str, Any]) -> None:
+    names = [found["operationId"] for _, _, found in operations(document)]
+    assert len(names) == len({*names})
+    for path, method, found in operations(document):
+        assert found.get("description"), (path, method)
+        for parameter in found.get("parameters", []):
+            assert parameter.get("description") or parameter["in"] == "path", (path, parameter["name"])
+
+
+def test_every_field_of_every_schema_is_described(document: dict[str, Any]) -> None:
+    silent = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, found in schema.get("properties", {}).items()
+        if "description" not in found
+    ]
+    assert silent == []
+
+
+def test_every_error_is_told_as_a_problem(document: dict[str, Any]) -> None:
+    for path, method, found in operations(document):
+        errors = {status: response for status, response in found["responses"].items() if int(status) >= 400}
+        if path.startswith("/v1"):
+            assert {"401", "503"} <= errors.keys(), (path, method)
+        for status, response in errors.items():
+            kinds = {"application/json"} if path == "/readyz" and status == "503" else {"application/problem+json"}
+            assert set(response["content"]) == kinds, (path, status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_everything_under_v1_needs_the_bearer_token(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    for path, _, found in operations(document):
+        assert ("security" in found) == path.startswith("/v1")
+
+
+@pytest.mark.parametrize("name", list(examples.RUNS))
+def test_every_example_of_a_run_can_be_submitted(quick_api: Api, name: str) -> None:
+    assert quick_api.post("/v1/runs", examples.RUNS[name]["value"]).status_code == 201
+
+
+@pytest.mark.parametrize("name", list(examples.SWEEPS))
+def test_every_example_of_a_sweep_can_be_submitted(quick_api: Api, name: str) -> None:
+    assert quick_api.post("/v1/sweeps", examples.SWEEPS[name]["value"]).status_code == 201
+
+
+def test_the_examples_stand_in_the_document(document: dict[str, Any]) -> None:
+    content = document["paths"]["/v1/runs"]["post"]["requestBody"]["content"]["application/json"]
+    assert set(content["examples"]) == set(examples.RUNS)
+    assert document["components"]["schemas"]["Problem"]["examples"]
