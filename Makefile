@@ -46,7 +46,7 @@ check: install  ## Check format, lint, types and imports, then run the unit test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -m "not ray and not model" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
 
 .PHONY: test
