@@ -52,5 +52,7 @@ given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    with Database(Settings().database_url).connect() as opened:
+    database = Database(Settings().database_url)
+    with database.connect() as opened:
         migrate(opened)
+    database.dispose()

@@ -10,7 +10,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from service import logs
-from service.app import create_app
+from service.app import create_app, start
 from service.settings import Settings
 from service.store import schema
 from service.store.db import Database
@@ -76,8 +77,14 @@ class _Server(uvicorn.Server):
 
 
 def _serve(settings: Settings, endpoint_file: Path | None) -> int:
+    app = create_app(settings)
+    try:
+        # The app does so too, but what is missing is better said here than in uvicorn's traceback.
+        start(app.state.services)
+    finally:
+        app.state.services.database.dispose()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -91,23 +98,32 @@ def _serve(settings: Settings, endpoint_file: Path | None) -> int:
 
 
 def _migrate(settings: Settings) -> int:
-    database = Database(settings.database_url)
-    before = schema.present(database)
-    schema.upgrade(database)
-    print(f"schema: {before or 'none'} -> {schema.present(database)}")  # noqa: T201
+    with _opened(settings) as database:
+        before = schema.present(database)
+        schema.upgrade(database)
+        print(f"schema: {before or 'none'} -> {schema.present(database)}")  # noqa: T201
     return 0
 
 
 def _token(settings: Settings, *, show: bool) -> int:
-    database = Database(settings.database_url)
-    schema.prepare(database)
-    behind = schema.shortcoming(database)
-    if behind is not None:
-        return _refuse(behind)
-    with database.begin() as session:
-        ensure_local_token(session, settings)
+    with _opened(settings) as database:
+        schema.prepare(database)
+        behind = schema.shortcoming(database)
+        if behind is not None:
+            return _refuse(behind)
+        with database.begin() as session:
+            ensure_local_token(session, settings)
     print(settings.token_file.read_text().strip() if show else settings.token_file)  # noqa: T201
     return 0
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.dispose()
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

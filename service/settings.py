@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     """Hugging Face names in specs: `check` asks the hub, `trust` believes them, `offline` takes only what is cached."""
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
     """Longest request body that is read."""
-    ray_address: str | None = Field(
-        default=None, validation_alias=AliasChoices("ray_address", "PROLU_RAY_ADDRESS", "RAY_ADDRESS")
-    )
+    ray_address: str | None = Field(default=None, validation_alias=AliasChoices("PROLU_RAY_ADDRESS", "RAY_ADDRESS"))
     """Address of the Ray cluster to join; `RAY_ADDRESS` is read too. Default: none."""
     ray_namespace: str = "prolu"
     """Ray namespace of our actors; two services on one cluster need two."""
@@ -78,16 +76,14 @@ class Settings(BaseSettings):
     """Name of this dispatcher in leases. Default: host name and process id."""
     hub_endpoint: str = Field(
         default="https://huggingface.co",
-        validation_alias=AliasChoices("hub_endpoint", "PROLU_HUB_ENDPOINT", "HF_ENDPOINT"),
+        validation_alias=AliasChoices("PROLU_HUB_ENDPOINT", "HF_ENDPOINT"),
     )
     """Address of the Hugging Face hub; `HF_ENDPOINT` is read too."""
-    hub_token: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("hub_token", "PROLU_HUB_TOKEN", "HF_TOKEN")
-    )
+    hub_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("PROLU_HUB_TOKEN", "HF_TOKEN"))
     """Token for gated models and datasets on the hub; `HF_TOKEN` is read too. Sent to the hub alone, never shown."""
     hub_cache: Path = Field(
         default=Path("~/.cache/huggingface/hub"),
-        validation_alias=AliasChoices("hub_cache", "PROLU_HUB_CACHE", "HF_HUB_CACHE"),
+        validation_alias=AliasChoices("PROLU_HUB_CACHE", "HF_HUB_CACHE"),
     )
     """Local cache of the hub, where `offline` looks; `HF_HUB_CACHE` is read too."""
 

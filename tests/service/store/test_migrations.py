@@ -1,6 +1,8 @@
 """The migrated schema is the schema of the models, on both databases, and every migration can be taken back."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,14 @@ def test_upgrade_can_be_taken_back_to_an_empty_database_and_repeated(empty_datab
 def test_a_second_upgrade_changes_nothing(database: Database) -> None:
     schema.upgrade(database)
     assert schema.present(database) == schema.newest()
+
+
+def test_services_that_migrate_at_the_same_moment_take_turns(empty_database: Database) -> None:
+    url = empty_database.engine.url.render_as_string(hide_password=False)
+    code = f"from service.store import db, schema; schema.upgrade(db.Database({url!r}))"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    schema.check(empty_database)
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database: Database) -> None:
