@@ -39,7 +39,8 @@ def main() -> int:
     begun = time.monotonic()
     spec = validate(parse((HERE / "demo.yaml").read_text(encoding="utf-8")), SweepSpec)
     DATA.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # be as orderly as after Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
     try:
         with running_service() as (url, token), Client(url, token) as client:
             cancel_leftovers(client)

@@ -34,7 +34,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _COEFFICIENT = "sparsity.coefficient"
 _BINS = 56  # fewer than a snapshot's own, or the difference shows as stripes
 _WIDE_RANGE = 8.0
-_LEGEND = (
+_CAPTION = (
     "Shade: density of latents, each column to its own peak. λ: L1 coefficient. m: projection of the normalised\n"
     "activation, without the bias. The range shown holds the middle 98 % of the biases of every snapshot."
 )
@@ -47,7 +47,8 @@ _STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
     "legend.fontsize": 9,
     "svg.fonttype": "none",
 }
@@ -105,7 +106,7 @@ def bias_figure(series: Sequence[BiasSeries], *, population: Population = "all")
             _draw_at_the_end(axes[-1], row, edges, population)
         which = "" if population == "all" else f" ({population} latents)"
         figure.suptitle(f"Encoder biases{which}: over training, and at the end by L1 coefficient", fontsize=13)
-        figure.supxlabel(_LEGEND.replace("\n", " ") if columns > 1 else _LEGEND, fontsize=9, color="#444444")
+        figure.supxlabel(_CAPTION, fontsize=9, color="#444444")
     return figure
 
 
@@ -220,6 +221,7 @@ def _draw_at_the_end(axes: Axes, row: Sequence[BiasSeries], edges: Sequence[floa
 
     shades = mpl.colormaps["viridis"]
     width = edges[1] - edges[0]
+    peak = 0.0
     for index, one in enumerate(row):
         last = _of(one.snapshots[-1], population)
         counts = rebin(last.bias, edges)
@@ -227,12 +229,15 @@ def _draw_at_the_end(axes: Axes, row: Sequence[BiasSeries], edges: Sequence[floa
         colour = shades(0.05 + 0.75 * index / max(1, len(row) - 1))
         negative = "-" if last.fraction_negative is None else f"{100 * last.fraction_negative:.1f} %"
         density = [100 * count / total for count in counts]
+        peak = max(peak, *density)
         axes.stairs(density, edges, color=colour, linewidth=1.4, label=f"λ = {one.coefficient:.3g}: {negative} below 0")
         axes.stairs(density, edges, color=colour, fill=True, alpha=0.18)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_title(f"{row[0].variant}, at the end")
+    lasts = {one.snapshots[-1].step for one in row}
+    axes.set_title(f"{row[0].variant}, " + (f"at step {lasts.pop()}" if len(lasts) == 1 else "last snapshots"))
     axes.set_xlabel("b_enc (units of m)")
     axes.set_ylabel(f"% of latents per {width:.2g}")
+    axes.set_ylim(0, (peak or 1.0) * (1.1 + 0.09 * len(row)))  # room for the legend above the curves
     axes.legend(loc="upper left")
 
 

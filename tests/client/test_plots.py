@@ -64,7 +64,7 @@ def test_the_bias_figure_has_a_row_per_variant_with_labelled_axes_and_legends(tm
 
 def test_of_many_coefficients_the_smallest_and_the_largest_are_drawn_over_training() -> None:
     figure = bias_figure([series("relu", coefficient) for coefficient in (3e-3, 1e-3, 2e-3)])
-    assert [axes.get_title() for axes in figure.axes] == ["relu, λ = 0.001", "relu, λ = 0.003", "relu, at the end"]
+    assert [axes.get_title() for axes in figure.axes] == ["relu, λ = 0.001", "relu, λ = 0.003", "relu, at step 40"]
     assert len(figure.axes[2].get_legend().get_texts()) == 3
 
 
