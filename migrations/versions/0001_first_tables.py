@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -17,10 +15,6 @@ _TIME = sa.DateTime(timezone=True)
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _FLOAT = sa.Float(precision=53)
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def _create_partial_index(name: str, table: str, columns: Sequence[str | sa.TextClause], *, where: str) -> None:
-    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def upgrade() -> None:
@@ -127,8 +121,7 @@ def upgrade() -> None:
     op.create_index("ix_runs_digest", "runs", ["digest"])
     op.create_index("ix_runs_owner_id_id", "runs", ["owner_id", "id"])
     op.create_index("ix_runs_state_id", "runs", ["state", "id"])
-    _create_partial_index("ix_runs_queue", "runs", [sa.text("priority DESC"), "id"], where="state = 'queued'")
-    _create_partial_index("ix_runs_wishes", "runs", ["state", "id"], where="desired_state <> 'running'")
+    op.create_index("ix_runs_queue", "runs", ["desired_state", "state", sa.text("priority DESC"), "id"])
 
     op.create_table(
         "attempts",
@@ -151,7 +144,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_attempts_run_id_runs"),
         sa.PrimaryKeyConstraint("run_id", "epoch", name="pk_attempts"),
     )
-    _create_partial_index("ix_attempts_live", "attempts", ["lease_until"], where="finished_at IS NULL")
+    unfinished = sa.text("finished_at IS NULL")
+    op.create_index(
+        "ix_attempts_live", "attempts", ["lease_until"], sqlite_where=unfinished, postgresql_where=unfinished
+    )
 
     op.create_table(
         "events",

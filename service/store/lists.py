@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, literal, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import (
@@ -94,8 +94,7 @@ def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | No
 def queue(session: Session, *, limit: int) -> QueueRead:
     """What works, what waits in which order, and the cluster as the dispatcher last saw it."""
     live = session.execute(_runs().where(RunRow.state.in_(sorted(lifecycle.LIVE))).order_by(RunRow.id)).all()
-    queued = RunRow.state == literal("queued", literal_execute=True)
-    waits = (queued, RunRow.desired_state == "running")
+    waits = (RunRow.desired_state == "running", RunRow.state == "queued")
     waiting = session.execute(_runs().where(*waits).order_by(RunRow.priority.desc(), RunRow.id).limit(limit)).all()
     return QueueRead(
         live=[QueueEntry(position=None, run=RunSummary(**_summary(row))) for row in live],

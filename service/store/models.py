@@ -24,7 +24,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TextClause,
     TypeDecorator,
     UniqueConstraint,
     text,
@@ -60,10 +59,6 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-def _partial(name: str, condition: str, *columns: str | TextClause) -> Index:
-    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 class Base(DeclarativeBase):
@@ -165,8 +160,7 @@ class RunRow(Base):
         Index("ix_runs_owner_id_id", "owner_id", "id"),
         Index("ix_runs_state_id", "state", "id"),
         # The order of the queue, and the wishes that can be granted at once, however many runs there are.
-        _partial("ix_runs_queue", "state = 'queued'", text("priority DESC"), "id"),
-        _partial("ix_runs_wishes", "desired_state <> 'running'", "state", "id"),
+        Index("ix_runs_queue", "desired_state", "state", text("priority DESC"), "id"),
     )
 
 
@@ -192,7 +186,14 @@ class AttemptRow(Base):
     message: Mapped[str | None]
     traceback_tail: Mapped[str | None]
 
-    __table_args__ = (_partial("ix_attempts_live", "finished_at IS NULL", "lease_until"),)
+    __table_args__ = (
+        Index(
+            "ix_attempts_live",
+            "lease_until",
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
 
 
 class MetricPointRow(Base):

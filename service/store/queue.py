@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import and_, func, insert, literal, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, true, update
 from sqlalchemy.orm import Session, defer
 
 from prolu.client.wire import DesiredState, RunState
@@ -127,11 +127,7 @@ def candidates(session: Session, *, limit: int) -> list[Candidate]:
     ]
 
 
-# Literals, not parameters: a prepared statement of PostgreSQL uses a partial index only for a condition that it can read.
-_IS_CLAIMABLE = and_(
-    RunRow.state == literal("queued", literal_execute=True),
-    RunRow.desired_state == literal("running", literal_execute=True),
-)
+_IS_CLAIMABLE = and_(RunRow.desired_state == "running", RunRow.state == "queued")
 _QUEUE_ORDER = (RunRow.priority.desc(), RunRow.id)
 
 
@@ -232,7 +228,7 @@ def live(session: Session) -> list[LiveAttempt]:
         select(RunRow, AttemptRow, UserRow.name)
         .join(AttemptRow, and_(AttemptRow.run_id == RunRow.id, AttemptRow.epoch == RunRow.epoch))
         .join(UserRow, UserRow.id == RunRow.owner_id)
-        .where(AttemptRow.finished_at.is_(None))
+        .where(RunRow.state.in_(sorted(lifecycle.LIVE)))
         .order_by(RunRow.id)
         .options(defer(RunRow.spec), defer(RunRow.set), defer(RunRow.metrics))
         .execution_options(populate_existing=True)
@@ -305,21 +301,17 @@ def reap(session: Session) -> list[tuple[UUID, int]]:
 def settle(session: Session) -> int:
     """Grant the wishes that need no attempt, and end the waits that are over. Returns how many runs moved."""
     now = database_now(session)
-    wishes = select(RunRow).where(
-        RunRow.desired_state != literal("running", literal_execute=True),
-        or_(
-            and_(RunRow.state.in_(sorted(lifecycle.RESTING)), RunRow.desired_state == "cancelled"),
-            and_(RunRow.state.in_(["queued", "retry_wait"]), RunRow.desired_state == "paused"),
-        ),
-    )
-    waits = select(RunRow).where(
-        RunRow.desired_state == "running",
-        or_(RunRow.state == "paused", and_(RunRow.state == "retry_wait", RunRow.not_before <= now)),
-    )
     moved = 0
-    for due in (wishes, waits):
+    for desired, resting, due in (
+        ("cancelled", sorted(lifecycle.RESTING), true()),
+        ("paused", ["queued", "retry_wait"], true()),
+        ("running", ["paused"], true()),
+        ("running", ["retry_wait"], RunRow.not_before <= now),
+    ):
         rows = session.scalars(
-            due.order_by(RunRow.id)
+            select(RunRow)
+            .where(RunRow.desired_state == desired, RunRow.state.in_(resting), due)
+            .order_by(RunRow.id)
             .limit(_AT_ONCE)
             .with_for_update(key_share=True, skip_locked=True)
             .options(defer(RunRow.spec), defer(RunRow.set))

@@ -1,0 +1,59 @@
+"""What the dispatcher asks twice a second is answered by indexes, however many runs are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from service.store import lists, queue
+from service.store.db import Database
+
+ASKED: dict[str, Callable[[Session], Any]] = {
+    "candidates": lambda session: queue.candidates(session, limit=200),
+    "live": queue.live,
+    "reap": queue.reap,
+    "settle": queue.settle,
+    "the queue": lambda session: lists.queue(session, limit=100),
+    "the newest runs": lambda session: lists.runs(session, limit=100, cursor=None),
+    "the newest runs of a state": lambda session: lists.runs(session, states=["failed"], limit=100, cursor=None),
+}
+
+
+def plans(sqlite_template: Path, ask: Callable[[Session], Any]) -> list[str]:
+    """Run `ask` and give SQLite's plan of every query in it, without statistics."""
+    database = Database(f"sqlite:///{sqlite_template}")
+    asked: list[tuple[str, Any]] = []
+
+    def remember(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if "FROM runs" in statement or "FROM attempts" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", remember)
+    with database.begin() as session:
+        ask(session)
+    event.remove(database.engine, "before_cursor_execute", remember)
+    with database.read() as session:
+        connection = session.connection()
+        found = [
+            row[3]
+            for statement, parameters in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    database.dispose()
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", list(ASKED))
+def test_no_question_walks_through_all_runs(sqlite_template: Path, name: str) -> None:
+    assert [step for step in plans(sqlite_template, ASKED[name]) if step in ("SCAN runs", "SCAN attempts")] == []
+
+
+@pytest.mark.parametrize("name", ["candidates", "the newest runs"])
+def test_the_order_of_a_long_list_comes_from_an_index(sqlite_template: Path, name: str) -> None:
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plans(sqlite_template, ASKED[name])
