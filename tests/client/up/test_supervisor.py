@@ -81,8 +81,18 @@ class Stage:
                 if signer == name:
                     del self._signatures[index]
                     return pid
-            *lines, self._unread = (self._unread + os.read(self._reader, 4096)).split(b"\n")
-            self._signatures += [(line.split()[0].decode(), int(line.split()[1])) for line in lines]
+            self._read()
+
+    def next_signatures(self, count: int) -> list[str]:
+        """Wait for so many signatures, in the order in which they came."""
+        while len(self._signatures) < count:
+            self._read()
+        taken, self._signatures = self._signatures[:count], self._signatures[count:]
+        return [signer for signer, _ in taken]
+
+    def _read(self) -> None:
+        *lines, self._unread = (self._unread + os.read(self._reader, 4096)).split(b"\n")
+        self._signatures += [(line.split()[0].decode(), int(line.split()[1])) for line in lines]
 
     def says(self, beginning: str) -> str:
         """Wait for a line that begins so."""
@@ -138,12 +148,10 @@ def test_children_start_in_order_and_stop_in_reverse_order(stage: Stage) -> None
     stage.start(
         child("one", LAST_WORDS), child("two", LAST_WORDS, after=["one"]), child("three", LAST_WORDS, after=["two"])
     )
-    for name in ("one", "two", "three"):
-        stage.signed(name)
+    assert stage.next_signatures(3) == ["one", "two", "three"]
     stage.says("all ready")
     stage.send(signal.SIGTERM)
-    for name in ("three", "two", "one"):
-        stage.signed(f"left-{name}")
+    assert stage.next_signatures(3) == ["left-three", "left-two", "left-one"]
     stage.says("stopped")
     assert stage.ends() == 0
     assert stage.everyone_is_gone()
