@@ -247,7 +247,9 @@ class Supervisor:
         self._wakeup = reader
         before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         before = {
-            number: signal.signal(number, lambda number, _frame: self._stops.append(number)) for number in _STOP_SIGNALS
+            number: signal.signal(number, lambda number, _frame: self._stops.append(number))
+            for number in _STOP_SIGNALS
+            if not (number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN)  # started by nohup
         }
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         try:

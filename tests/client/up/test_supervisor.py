@@ -68,11 +68,16 @@ class Stage:
         self._signatures: list[tuple[str, int]] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, *children: dict[str, Any]) -> None:
+    def start(self, *children: dict[str, Any], ignoring: int | None = None) -> None:
         plan = {"folder": str(self.folder), "children": children}
+        before = (
+            signal.signal(ignoring, signal.SIG_IGN) if ignoring is not None else None
+        )  # ignored signals are inherited
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), json.dumps(plan)], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        if ignoring is not None:
+            signal.signal(ignoring, before)
 
     def signed(self, name: str) -> int:
         """Wait until a process signs as `name`; its pid. Each signature counts once."""
@@ -153,6 +158,18 @@ def test_children_start_in_order_and_stop_in_reverse_order(stage: Stage) -> None
     stage.send(signal.SIGTERM)
     assert stage.next_signatures(3) == ["left-three", "left-two", "left-one"]
     stage.says("stopped")
+    assert stage.ends() == 0
+    assert stage.everyone_is_gone()
+
+
+def test_the_end_of_the_terminal_stops_it_unless_it_was_told_to_stay(stage: Stage) -> None:
+    stage.start(child("one", POLITE), ignoring=signal.SIGHUP)
+    stage.says("all ready")
+    stage.send(signal.SIGHUP)
+    first = stage.signed("one")
+    os.kill(first, signal.SIGKILL)
+    stage.says("one ended")
+    stage.send(signal.SIGTERM)
     assert stage.ends() == 0
     assert stage.everyone_is_gone()
 
