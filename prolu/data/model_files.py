@@ -163,7 +163,7 @@ def _refuse_what_leads_elsewhere(folder: Path, model: str) -> None:
         for text in _strings(document):
             if ("/" in text or "\\" in text) and len(text) <= _LONGEST_PATH and "\0" not in text:
                 named = (folder / text).resolve()
-                if named.is_file() and not named.is_relative_to(folder):
+                if named.is_file() and not named.is_relative_to(folder.resolve()):
                     raise DataError(f"data.model is {model!r}, whose {path.name} names {text!r}, outside its folder.")
 
 

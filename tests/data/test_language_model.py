@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -182,3 +183,39 @@ def test_identity_changes_with_weights_and_with_the_tokenizer(model_copy: tuple[
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
     assert _find(places, model="copy").identity != before.identity
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the hub's client leaves on disk after downloading `someone/tiny`: refs, blobs, and a snapshot of links to them."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--tiny"
+    snapshot = repository / "snapshots" / commit
+    for folder in (snapshot, repository / "blobs", repository / "refs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    for path in (tiny_models / "llama").iterdir():
+        shutil.copy(path, repository / "blobs" / path.name)
+        (snapshot / path.name).symlink_to(Path("../../blobs") / path.name)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return snapshot
+
+
+def test_a_model_of_the_hub_that_is_on_disk_needs_no_hub(places: Places, hub_cache: Path) -> None:
+    files = _find(places, model="someone/tiny")
+    assert files.folder == hub_cache
+    assert files.identity == {"hub": "someone/tiny", "commit": hub_cache.name}
+    model = load_model(files, "someone/tiny")
+    assert model.residual(torch.zeros(1, 4, dtype=torch.long), hook="resid_pre", block=0).shape == (1, 4, 32)
+    assert load_tokenizer(files, "someone/tiny").eos_token == "<eos>"
+
+
+def test_a_revision_or_weights_that_are_not_on_disk_are_named(places: Places, hub_cache: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.model is 'someone/tiny', which is not on this worker"):
+        _find(places, model="someone/tiny", revision="v2")
+    (hub_cache / "model.safetensors").unlink()
+    with pytest.raises(DataError, match="which has no safetensors weights"):
+        _find(places, model="someone/tiny")
+    (hub_cache / "config.json").unlink()
+    with pytest.raises(DataError, match="which transformers cannot read"):
+        _find(places, model="someone/tiny")
