@@ -10,6 +10,7 @@ import threading
 from types import FrameType
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from service import logs
 from service.settings import Settings
@@ -20,7 +21,7 @@ from workers.dispatcher import Dispatcher
 
 log = structlog.get_logger("workers")
 
-_SCHEMA_POLL_SECONDS = 0.5
+_SCHEMA_POLL_SECONDS = 1.0
 
 
 def main() -> int:
@@ -35,7 +36,21 @@ def main() -> int:
         sys.stderr.write("No Ray cluster is named. Set PROLU_RAY_ADDRESS to host:port, or use `prolu up`.\n")
         return 2
     ended = threading.Event()
+    _end_on_signals(ended)
+    database = Database(settings.database_url)
+    _await_schema(database, ended)
+    if not ended.is_set():
+        log.info("connecting_to_ray", address=settings.ray_address)
+        cluster = RayCluster(settings.ray_address, settings.ray_namespace)
+        _end_on_signals(ended)  # again, since Ray has put its own handlers in their place
+        log.info("dispatching", holder=settings.holder)
+        Dispatcher(database, cluster, settings).run(ended)
+    database.dispose()
+    log.info("ended")
+    return 0
 
+
+def _end_on_signals(ended: threading.Event) -> None:
     def end(_signal: int, _frame: FrameType | None) -> None:
         if ended.is_set():
             os._exit(1)
@@ -44,18 +59,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
 
-    database = Database(settings.database_url)
-    while not ended.is_set() and (shortcoming := schema.shortcoming(database)) is not None:
-        log.info("waiting_for_the_schema", why=shortcoming)
+
+def _await_schema(database: Database, ended: threading.Event) -> None:
+    """Wait until the database can be reached and has the tables of this version."""
+    while not ended.is_set():
+        try:
+            shortcoming = schema.shortcoming(database)
+        except DBAPIError as error:
+            shortcoming = f"the database is out of reach: {error.orig}"
+        if shortcoming is None:
+            return
+        log.info("waiting_for_the_database", why=shortcoming)
         ended.wait(_SCHEMA_POLL_SECONDS)
-    if not ended.is_set():
-        log.info("connecting_to_ray", address=settings.ray_address)
-        cluster = RayCluster(settings.ray_address, settings.ray_namespace)
-        log.info("dispatching", holder=settings.holder)
-        Dispatcher(database, cluster, settings).run(ended)
-    database.dispose()
-    log.info("ended")
-    return 0
 
 
 if __name__ == "__main__":

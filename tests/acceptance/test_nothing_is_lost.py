@@ -175,14 +175,11 @@ def test_ctrl_c_loses_nothing_and_the_next_up_goes_on(tmp_path: Path):
     stack = Stack(tmp_path / "data")
     try:
         runs = finish(stack.client, sweep.id)
-        resumed = [
-            attempt.resumed_from_step
-            for run in runs
-            for attempt in stack.client.runs.attempts(run.id)
-            if attempt.epoch > 1
-        ]
-        assert resumed
-        assert all(step is not None for step in resumed), "a run that was training went on from its last checkpoint"
+        attempts = [attempt for run in runs for attempt in stack.client.runs.attempts(run.id)]
+        ended_early = [attempt for attempt in attempts if attempt.outcome != "succeeded"]
+        assert {attempt.outcome for attempt in ended_early} == {"preempted"}, "each was asked to write a checkpoint"
+        resumed = [attempt.resumed_from_step for attempt in attempts if attempt.epoch == 2]
+        assert resumed == [attempt.last_step or None for attempt in ended_early], "no step was trained twice"
     finally:
         stack.stop()
 
