@@ -39,7 +39,6 @@ def migrate(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
-        transactional_ddl=True,
         include_object=_is_comparable if connection.dialect.name == "sqlite" else None,
     )
     with context.begin_transaction():

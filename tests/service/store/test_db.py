@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -87,13 +88,15 @@ def test_on_postgresql_a_reading_transaction_cannot_write(migrated_postgres: str
     database.dispose()
 
 
-def test_on_sqlite_readers_do_not_wait_for_a_writer(sqlite_template: Path) -> None:
-    database = Database(f"sqlite:///{sqlite_template}")
-    with database.begin() as writing:
-        writing.execute(text("INSERT INTO nodes VALUES ('w', 1, 0, 1)"))
-        with database.read() as reading:
-            assert queue.nodes(reading) == []
-        writing.rollback()
+def test_a_reader_sees_one_state_and_holds_up_no_writer(sqlite_template: Path, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'prolu.db')}")
+    with database.read() as reading:
+        assert queue.nodes(reading) == []
+        with database.begin() as writing:
+            writing.execute(text("INSERT INTO nodes VALUES ('w', 1, 0, 1)"))
+        assert queue.nodes(reading) == []
+    with database.read() as reading:
+        assert [node.name for node in queue.nodes(reading)] == ["w"]
     database.dispose()
 
 
