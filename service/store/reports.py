@@ -33,6 +33,9 @@ from service.store.attempts import end, end_badly, held, move, record
 from service.store.db import database_now, dialect_insert, insert_new
 from service.store.models import AttemptRow, Base, BiasSnapshotRow, CheckpointRow, MetricPointRow, RunRow
 
+# A poll without news writes nothing while this share of the lease is left: polls come twice a second.
+_RENEW_BELOW = 0.8
+
 
 def apply(
     session: Session,
@@ -52,7 +55,9 @@ def apply(
         return None
     run, attempt = found
     now = database_now(session)
-    attempt.lease_until = now + timedelta(seconds=lease_seconds)
+    lease = timedelta(seconds=lease_seconds)
+    if messages or attempt.lease_until - now < _RENEW_BELOW * lease:
+        attempt.lease_until = now + lease
     attempt.node = node or attempt.node
     for seq, report in sorted(messages, key=lambda message: message[0]):
         if seq <= attempt.last_seq:

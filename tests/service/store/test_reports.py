@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from prolu.spec.report import MetricPoint, Progress, Report, Succeeded
 from service.store import queue, reports
-from service.store.db import Database
-from service.store.models import BiasSnapshotRow, CheckpointRow, EventRow, MetricPointRow, RunRow
+from service.store.db import Database, database_now
+from service.store.models import AttemptRow, BiasSnapshotRow, CheckpointRow, EventRow, MetricPointRow, RunRow
 from tests.service.store.specs import checkpoint, metric, run_spec, snapshot
 
 
@@ -76,6 +76,18 @@ def test_nothing_is_written_after_the_outcome(database: Database, run_id: UUID) 
     assert deliver(database, run_id, [(1, end), (2, metric(110))]) == 1
     assert deliver(database, run_id, [(2, metric(110))]) is None
     assert points(database, run_id) == []
+
+
+def test_a_poll_without_news_renews_a_lease_once_a_fifth_of_it_is_gone(database: Database, run_id: UUID) -> None:
+    def lease_after_poll(lease_seconds: float) -> float:
+        with database.begin() as session:
+            reports.apply(session, run_id, 1, [], lease_seconds=lease_seconds, node=None)
+            left = session.get_one(AttemptRow, (run_id, 1)).lease_until - database_now(session)
+            return left.total_seconds()
+
+    assert 50 < lease_after_poll(60) <= 60
+    assert 50 < lease_after_poll(70) <= 60
+    assert 90 < lease_after_poll(100) <= 100
 
 
 def test_progress_shows_the_phase_and_the_step(database: Database, run_id: UUID) -> None:
