@@ -10,6 +10,7 @@ PYTHON ?= python3
 # More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
 PYTEST_ARGS ?=
 
+BEGAN := $(shell date +%s)
 BIN := .venv/bin
 STAMP := .venv/installed
 # pip compiles with one core what compileall compiles with all of them. Files for a later Python, which torch brings
@@ -55,7 +56,7 @@ test: install  ## Run the whole suite, with a real PostgreSQL, a real Ray and a 
 
 .PHONY: demo
 demo: install  ## Train the demo sweep on this machine; tables and pictures go to build/demo
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py --began $(BEGAN)
 
 .PHONY: up
 up: install  ## Run the whole service on this machine until Ctrl-C

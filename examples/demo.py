@@ -2,12 +2,14 @@
 
     .venv/bin/python examples/demo.py
 
-Writes build/demo/results.parquet, biases.png and frontier.png. Exit status 0 only if every run succeeded. A second call finds
-the extracted activations in build/demo/data and trains anew. Talks to the service as any user would: with `prolu.client`.
+Writes build/demo/results.parquet, biases.png, frontier.png, and summary.json: how long each call took and what came out.
+Exit status 0 only if every run succeeded. A second call finds the extracted activations in build/demo/data and trains anew.
+Talks to the service as any user would: with `prolu.client`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -17,13 +19,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import UUID
 
 from prolu.client import Client, ConnectionFailed, ProluError
 from prolu.client.cli.watching import follow_sweep
 from prolu.client.locate import ENDPOINT_FILE, TOKEN_FILE
 from prolu.client.plots import bias_figure, biases_of_sweep, frontier_figure, save
+from prolu.client.results import Results
 from prolu.client.runs import TERMINAL
 from prolu.client.up import guardian
+from prolu.client.wire import ResultRow
 from prolu.spec import SweepSpec, parse, validate
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +43,9 @@ _STOP_SECONDS = 75.0
 
 def main() -> int:
     """Run the demo; return the exit status."""
-    begun = time.monotonic()
+    parser = argparse.ArgumentParser(description="Train the demo sweep on this machine; pictures go to build/demo.")
+    parser.add_argument("--began", type=float, default=time.time(), help="when the call began, in Unix seconds")
+    began = parser.parse_args().began
     spec = validate(parse((HERE / "demo.yaml").read_text(encoding="utf-8")), SweepSpec)
     DATA.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -44,19 +53,24 @@ def main() -> int:
     try:
         with running_service() as (url, token), Client(url, token) as client:
             cancel_leftovers(client)
-            succeeded = run_demo(client, spec)
+            extracted = not any((DATA / "cache" / "activations").glob("*/manifest.json"))
+            succeeded, results = run_demo(client, spec)
+            run_seconds = [seconds_of(client, row.run_id) for row in results]
     except KeyboardInterrupt:
         print("demo: interrupted; everything was stopped", file=sys.stderr)
         return 130
     except ProluError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    print(f"The demo took {time.monotonic() - begun:.0f} s.")
+    seconds = time.time() - began
+    call = {"seconds": round(seconds), "extracted": extracted, "median_run_seconds": round(median(run_seconds), 1)}
+    note({**call, "runs": [summary_of(row) for row in results]})
+    print(f"The demo took {seconds:.0f} s{', extraction included' if extracted else ''}.")
     return 0 if succeeded else 1
 
 
-def run_demo(client: Client, spec: SweepSpec) -> bool:
-    """Submit the sweep, follow it, write table and pictures; return whether every run succeeded."""
+def run_demo(client: Client, spec: SweepSpec) -> tuple[bool, Results]:
+    """Submit the sweep, follow it, write table and pictures; return whether every run succeeded, and the results."""
     sweep = client.sweeps.submit(spec)
     print(f"Submitted sweep {sweep.id} with {sweep.count} runs to {client.url}")
     succeeded = follow_sweep(client, sweep.id)
@@ -68,7 +82,30 @@ def run_demo(client: Client, spec: SweepSpec) -> bool:
         save(bias_figure(series), BUILD / "biases.png")
     for name in ("results.parquet", "biases.png", "frontier.png"):
         print(f"wrote {os.path.relpath(BUILD / name)}")
-    return succeeded
+    return succeeded, results
+
+
+def seconds_of(client: Client, run_id: UUID) -> float:
+    """How long the attempts of a run took, start of the worker included."""
+    attempts = client.runs.attempts(run_id)
+    return sum((one.finished_at - one.started_at).total_seconds() for one in attempts if one.finished_at is not None)
+
+
+def summary_of(row: ResultRow) -> dict[str, Any]:
+    """The numbers of one run that the README quotes."""
+    return {
+        "variant": row.variant,
+        "coefficient": row.set["sparsity.coefficient"],
+        **{name: row.metrics.get(name) for name in ("l0", "fvu", "dead_fraction")},
+        "fraction_negative": row.bias.get("fraction_negative"),
+    }
+
+
+def note(call: dict[str, Any]) -> None:
+    """Add a call to build/demo/summary.json, oldest first."""
+    path = BUILD / "summary.json"
+    calls = json.loads(path.read_text(encoding="utf-8"))["calls"] if path.exists() else []
+    path.write_text(json.dumps({"calls": [*calls, call]}, indent=2) + "\n", encoding="utf-8")
 
 
 def cancel_leftovers(client: Client) -> None:
