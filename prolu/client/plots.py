@@ -31,6 +31,8 @@ ENDINGS = (".png", ".pdf", ".svg")
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Labels of different variants stand on different sides of their points, in points of type.
+_LABEL_OFFSETS = ((9, 9), (-9, 9), (-9, -9), (9, -9))
 _COEFFICIENT = "sparsity.coefficient"
 _BINS = 56  # fewer than a snapshot's own, or the difference shows as stripes
 _WIDE_RANGE = 8.0
@@ -117,7 +119,7 @@ def frontier_figure(rows: Iterable[ResultRow]) -> Figure:
     """
     plt = _pyplot()
     from matplotlib.patheffects import withStroke
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure: Figure
     points: dict[str, list[tuple[float, float, float | None]]] = {}
@@ -145,8 +147,10 @@ def frontier_figure(rows: Iterable[ResultRow]) -> Figure:
                     axes.annotate(
                         f"λ = {coefficient:.3g}",
                         (l0, fvu),
-                        xytext=(6, 6),
+                        xytext=_LABEL_OFFSETS[index % len(_LABEL_OFFSETS)],
                         textcoords="offset points",
+                        ha="left" if _LABEL_OFFSETS[index % len(_LABEL_OFFSETS)][0] > 0 else "right",
+                        va="center",
                         fontsize=8.5,
                         color=colour,
                         path_effects=[withStroke(linewidth=3, foreground="white")],
@@ -158,7 +162,9 @@ def frontier_figure(rows: Iterable[ResultRow]) -> Figure:
         reached = [l0 for line in points.values() for l0, _, _ in line if l0 > 0]
         if reached and max(reached) > _WIDE_RANGE * min(reached):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.16, y=0.12)
         axes.grid(visible=True)
         if points:
@@ -237,7 +243,8 @@ def _draw_at_the_end(axes: Axes, row: Sequence[BiasSeries], edges: Sequence[floa
     axes.set_title(f"{row[0].variant}, " + (f"at step {lasts.pop()}" if len(lasts) == 1 else "last snapshots"))
     axes.set_xlabel("b_enc (units of m)")
     axes.set_ylabel(f"% of latents per {width:.2g}")
-    axes.set_ylim(0, (peak or 1.0) * (1.1 + 0.09 * len(row)))  # room for the legend above the curves
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_ylim(0, (peak or 1.0) * (1.15 + 0.13 * len(row)))  # room for the legend above the curves
     axes.legend(loc="upper left")
 
 
