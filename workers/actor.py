@@ -8,6 +8,7 @@ that nobody has polled for `orphan_seconds` checkpoints and ends its process.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import traceback
@@ -20,6 +21,8 @@ from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surro
 from workers.outbox import Outbox
 
 _TRACEBACK_CHARACTERS = 4_000
+# How torch begins its complaint: the file and line of its allocator.
+_ALLOCATOR = re.compile(r"^.*?DefaultCPUAllocator: ")
 # An orphan that has not ended by itself after this long is stuck, and its process ends all the same.
 _LAST_CHECKPOINT_SECONDS = 120.0
 
@@ -56,6 +59,12 @@ class Trainee:
             return self._failed("host_oom", f"The node ran out of memory: {error}.")
         except OSError as error:
             return self._failed("storage", f"Reading or writing files failed: {error}.")
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                return self._failed("internal_error", f"{type(error).__name__}: {error}")
+            return self._failed(
+                "host_oom", f"The node has too little memory for this run: {_ALLOCATOR.sub('', str(error))}"
+            )
         except Exception as error:  # whatever else ends the attempt is its outcome, not the actor's end
             return self._failed("internal_error", f"{type(error).__name__}: {error}")
 

@@ -34,6 +34,10 @@ class Loss:
     message: str
 
 
+class CannotStart(Exception):
+    """Ray refuses to start an actor for this run; another run may well be started."""
+
+
 class Cluster(Protocol):
     """What the dispatcher needs of a cluster; `RayCluster` is the real one."""
 
@@ -85,18 +89,21 @@ class RayCluster:
     def start(
         self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
     ) -> None:
-        """Ask Ray for an actor; it comes up in the background and answers the first poll when it has."""
-        options = self._actor_class.options(
-            name=name,
-            namespace=self._namespace,
-            lifetime="detached",
-            max_restarts=0,
-            max_task_retries=0,
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus,
-            memory=int(resources.memory_gb * _GIB),
-        )
-        self._handles[name] = options.remote(list(assignments), surroundings)
+        """Ask Ray for an actor; it comes up in the background and answers the first poll when it has. Raises CannotStart."""
+        try:
+            options = self._actor_class.options(
+                name=name,
+                namespace=self._namespace,
+                lifetime="detached",
+                max_restarts=0,
+                max_task_retries=0,
+                num_cpus=resources.cpus,
+                num_gpus=resources.gpus,
+                memory=int(resources.memory_gb * _GIB),
+            )
+            self._handles[name] = options.remote(list(assignments), surroundings)
+        except (ValueError, TypeError) as error:  # how Ray says that it does not take the options
+            raise CannotStart(str(error)) from error
 
     def attach(self, name: str) -> bool:
         """Whether the actor is at hand; looks it up in the cluster if this process did not start it."""

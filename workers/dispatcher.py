@@ -14,7 +14,9 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from pydantic import ValidationError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prolu.spec.report import Outcome, Report
 from service.domain.scheduling import plan
@@ -22,7 +24,7 @@ from service.settings import Settings
 from service.store import queue, reports
 from service.store.db import Database
 from service.store.queue import Claim, LiveAttempt
-from workers.cluster import Cluster, Loss
+from workers.cluster import CannotStart, Cluster, Loss
 from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings, read_report
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,7 @@ class Dispatcher:
         self._clock = clock
         self._draining = False
         self._stopping_since: dict[Attempt, float] = {}
+        self._live_at_last_look = 0
         # Leases that ran out while nobody could renew them (no dispatcher, no database) prove nothing;
         # attempts get one lease's time to be heard before they are reaped.
         self._hearing_since = clock()
@@ -64,8 +67,8 @@ class Dispatcher:
         self._draining = True
         pace = threading.Event()
         deadline = self._clock() + self._settings.stop_grace_seconds
-        while self._clock() < deadline and self._live():
-            if not self._paced_tick(pace):
+        while self._clock() < deadline:
+            if not self._paced_tick(pace) or not self._live_at_last_look:
                 return
 
     def tick(self) -> None:
@@ -85,8 +88,8 @@ class Dispatcher:
         began, pause = self._clock(), self._settings.poll_seconds
         try:
             self.tick()
-        except DBAPIError as error:
-            log.warning("database_unavailable", error=str(error.orig))
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            log.warning("database_unavailable", error=str(error))
             self._hearing_since = self._clock()
             pause = _DATABASE_RETRY_SECONDS
         ended.wait(max(0.0, pause - (self._clock() - began)))
@@ -118,22 +121,24 @@ class Dispatcher:
             name: {Attempt(str(attempt.run_id), attempt.epoch): attempt.last_seq} for name, attempt in by_name.items()
         }
         for name, answer in self._cluster.poll(acks, timeout=self._settings.poll_seconds):
+            attempt = by_name.pop(name)
             if isinstance(answer, Loss):
-                self._lose(by_name[name], answer)
+                self._lose(attempt, answer)
             else:
-                self._apply(by_name[name], answer)
+                self._apply(attempt, answer)
+        for attempt in by_name.values():
+            if attempt.state == "starting":
+                # Ray has taken the order and is making room or starting the process: it says so when that fails.
+                self._store(attempt, [], node=None)
 
     def _apply(self, attempt: LiveAttempt, reply: Reply) -> None:
-        messages: list[tuple[int, Report]] = [(message.seq, read_report(message.report)) for message in reply.messages]
-        with self._database.begin() as session:
-            accepted = reports.apply(
-                session,
-                attempt.run_id,
-                attempt.epoch,
-                messages,
-                lease_seconds=self._settings.lease_seconds,
-                node=reply.node,
-            )
+        """Store what an attempt said. One whose words nobody can store is ended, so that it holds up no other."""
+        try:
+            messages = [(message.seq, read_report(message.report)) for message in reply.messages]
+            accepted = self._store(attempt, messages, node=reply.node)
+        except (ValidationError, DataError, IntegrityError, OverflowError) as error:
+            self._lose(attempt, Loss("internal_error", f"What it reported cannot be stored: {_first_line(error)}"))
+            return
         if accepted is None:
             log.warning("refused_messages_of_a_past_attempt", **_named(attempt), messages=len(messages))
         outcome = next((report for _, report in messages if isinstance(report, Outcome)), None)
@@ -141,6 +146,17 @@ class Dispatcher:
             log.info("attempt_ended", **_named(attempt), outcome=outcome.kind)
         if accepted is None or outcome is not None:
             self._cluster.kill(attempt.actor_name)
+
+    def _store(self, attempt: LiveAttempt, messages: list[tuple[int, Report]], *, node: str | None) -> int | None:
+        with self._database.begin() as session:
+            return reports.apply(
+                session,
+                attempt.run_id,
+                attempt.epoch,
+                messages,
+                lease_seconds=self._settings.lease_seconds,
+                node=node,
+            )
 
     def _lose(self, attempt: LiveAttempt, loss: Loss) -> None:
         with self._database.begin() as session:
@@ -169,6 +185,7 @@ class Dispatcher:
             queue.settle(session)
             queue.record_nodes(session, self._cluster.nodes())
             live = queue.live(session)
+        self._live_at_last_look = len(live)
         named = {Attempt(str(attempt.run_id), attempt.epoch) for attempt in live}
         self._stopping_since = {key: since for key, since in self._stopping_since.items() if key in named}
         for attempt in live:
@@ -178,7 +195,9 @@ class Dispatcher:
 
     def _reason_to_stop(self, attempt: LiveAttempt) -> StopReason | None:
         wishes: dict[str, StopReason] = {"cancelled": "cancel", "paused": "pause"}
-        return wishes.get(attempt.desired_state, "preempt" if self._draining else None)
+        # A former dispatcher may have ended between writing `stopping` and asking for it.
+        preempted = self._draining or attempt.state == "stopping"
+        return wishes.get(attempt.desired_state, "preempt" if preempted else None)
 
     def _stop(self, attempt: LiveAttempt, reason: StopReason) -> None:
         """Ask once; an attempt that has not ended after the grace period is ended by force."""
@@ -212,7 +231,13 @@ class Dispatcher:
         attempt = Attempt(str(claim.run_id), claim.epoch)
         assignment = Assignment(attempt, claim.spec.model_dump_json(), claim.resume_from)
         log.info("starting", run_id=attempt.run_id, epoch=attempt.epoch, resume_from=claim.resume_from)
-        self._cluster.start(claim.actor_name, [assignment], self._surroundings(), claim.spec.resources)
+        try:
+            self._cluster.start(claim.actor_name, [assignment], self._surroundings(), claim.spec.resources)
+        except CannotStart as error:
+            log.error("cannot_start", run_id=attempt.run_id, epoch=attempt.epoch, why=str(error))
+            message = f"Ray does not start a worker with these resources: {_first_line(error)}"
+            with self._database.begin() as session:
+                queue.lose(session, claim.run_id, claim.epoch, failure_class="user_error", message=message)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -226,3 +251,7 @@ class Dispatcher:
 
 def _named(attempt: LiveAttempt) -> dict[str, Any]:
     return {"run_id": str(attempt.run_id), "epoch": attempt.epoch}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

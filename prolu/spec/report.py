@@ -21,6 +21,7 @@ FailureClass = Literal[
     "user_error",
     "timeout",
     "internal_error",
+    "bad_checkpoint",
 ]
 
 # Probabilities of the quantiles in every distribution.

@@ -39,7 +39,8 @@ def train(
     since the checkpoint. `clock` (seconds) only spaces out progress.
 
     Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
-    checkpoint that cannot be written or resumed from (`storage`). What `source` and `sink` raise is passed on.
+    checkpoint that cannot be written (`storage`), one to resume from that is damaged or foreign (`bad_checkpoint`). What
+    `source` and `sink` raise is passed on.
     """
     attempt = Attempt(spec, source, checkpoints=checkpoints, sink=sink, device=device, clock=clock)
     try:
@@ -54,7 +55,9 @@ def train(
         return _failed(attempt, "nan_loss", f"{error}; {_calmer(spec)} Earlier checkpoints are kept.")
     except torch.OutOfMemoryError as error:
         return _failed(attempt, "gpu_oom", f"{_smaller(spec)} ({error})", traceback.format_exc())
-    except (CheckpointError, StorageError) as error:
+    except CheckpointError as error:
+        return _failed(attempt, "bad_checkpoint", str(error), traceback.format_exc())
+    except StorageError as error:
         return _failed(attempt, "storage", str(error), traceback.format_exc())
 
 

@@ -260,12 +260,12 @@ def test_a_checkpoint_that_cannot_be_written_is_a_storage_failure(
     assert "StorageError" in outcome.traceback_tail
 
 
-def test_a_checkpoint_that_cannot_be_resumed_from_is_a_storage_failure_and_never_a_fresh_start(
+def test_a_checkpoint_that_cannot_be_resumed_from_is_a_failure_of_its_own_and_never_a_fresh_start(
     make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
 ) -> None:
     outcome, reports = run(make_spec(), source, store, resume_from="runs/a/e0/step-10")
     assert isinstance(outcome, Failed)
-    assert (outcome.failure_class, outcome.step) == ("storage", 0)
+    assert (outcome.failure_class, outcome.step) == ("bad_checkpoint", 0)
     assert reports == []
 
 

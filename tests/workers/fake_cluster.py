@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
 from prolu.spec.report import Report
-from workers.cluster import Loss
-from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
+from workers.cluster import CannotStart, Loss
+from workers.messages import Acks, Assignment, Attempt, Message, Reply, StopReason, Surroundings
 from workers.outbox import Outbox
 
 
@@ -19,6 +19,7 @@ class FakeActor:
         self.asked_to_stop: list[StopReason] = []
         self.loss: Loss | None = None
         self.silent = False
+        self.gibberish = False
 
     def say(self, *reports: Report) -> None:
         for report in reports:
@@ -30,6 +31,7 @@ class FakeCluster:
         self.cpus = cpus
         self.actors: dict[str, FakeActor] = {}
         self.killed: list[str] = []
+        self.refused: set[str] = set()
 
     @property
     def only(self) -> FakeActor:
@@ -46,6 +48,8 @@ class FakeCluster:
         self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
     ) -> None:
         (assignment,) = assignments
+        if assignment.attempt.run_id in self.refused:
+            raise CannotStart("the precision is too fine")
         self.actors[name] = FakeActor(assignment)
 
     def attach(self, name: str) -> bool:
@@ -56,6 +60,11 @@ class FakeCluster:
             actor = self.actors[name]
             if actor.loss is not None:
                 yield name, actor.loss
+            elif actor.gibberish:
+                yield (
+                    name,
+                    Reply("node-a", [Message(actor.assignment.attempt, 1_000, '{"kind": "of a later version"}')]),
+                )
             elif not actor.silent:
                 yield name, Reply("node-a", actor.outbox.pending(ack[actor.assignment.attempt]))
 

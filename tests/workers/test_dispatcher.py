@@ -202,6 +202,49 @@ def test_a_silent_attempt_is_reaped_when_its_lease_has_passed(lab: Lab):
     assert not lab.cluster.actors, "its process is ended, in case it wakes"
 
 
+def test_a_run_that_ray_has_no_room_for_yet_keeps_its_lease(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.cluster.only.silent = True
+    for _ in range(3):
+        lab.expire_leases()
+        lab.clock.now += 61
+        lab.tick()
+    assert (lab.state(run_id), lab.run(run_id).epoch) == ("starting", 1)
+
+
+def test_a_run_that_ray_refuses_to_start_fails_alone_and_says_why(lab: Lab):
+    refused, fine = lab.submit(), lab.submit()
+    lab.cluster.refused = {str(refused)}
+    lab.tick()
+    assert (lab.state(refused), lab.run(refused).failure_class) == ("failed", "user_error")
+    assert "precision" in lab.run(refused).message
+    lab.say(progress(3))
+    assert lab.state(fine) == "running"
+
+
+def test_words_that_nobody_can_store_end_their_own_attempt_and_hold_up_no_other(lab: Lab):
+    strange, fine = lab.submit(), lab.submit()
+    lab.tick()
+    for actor in lab.cluster.actors.values():
+        actor.gibberish = actor.assignment.attempt.run_id == str(strange)
+        actor.say(progress(3))
+    lab.tick()
+    assert (lab.state(strange), lab.run(strange).failure_class) == ("failed", "internal_error")
+    assert lab.state(fine) == "running"
+
+
+def test_an_attempt_that_a_former_dispatcher_left_stopping_is_asked_again(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    with lab.database.begin() as session:
+        queue.mark_stopping(session, run_id, 1)  # and then it was killed
+    lab.dispatcher = lab.new_dispatcher(holder="another")
+    lab.tick(2)
+    assert lab.cluster.only.asked_to_stop == ["preempt"]
+
+
 def test_leases_that_ran_out_while_nobody_listened_prove_nothing(lab: Lab):
     run_id = lab.submit()
     lab.tick()
