@@ -8,8 +8,9 @@ from typing import Literal
 
 from prolu.spec.report import FailureClass
 
-# Nobody's fault: tried again at once and free of charge, up to a cap that ends a run which kills every worker.
-FREE: frozenset[FailureClass] = frozenset({"node_lost", "preempted", "ray_infra"})
+# Nobody's fault: tried again free of charge, the first time at once, up to a cap that ends a run which kills every
+# worker. After a bad_checkpoint the next attempt takes an earlier checkpoint, so it does not happen again.
+FREE: frozenset[FailureClass] = frozenset({"node_lost", "preempted", "ray_infra", "bad_checkpoint"})
 # May pass with time: tried again after a pause, as long as the budget lasts.
 COSTLY: frozenset[FailureClass] = frozenset({"host_oom", "storage", "lease_expired"})
 # Would only happen again: gpu_oom, nan_loss, user_error, timeout, internal_error.
@@ -19,6 +20,8 @@ FREE_RETRY_CAP = 20
 NODES_TO_BLAME_THE_RUN = 3
 FIRST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 600.0
+FIRST_FREE_PAUSE_SECONDS = 1.0
+LONGEST_FREE_PAUSE_SECONDS = 30.0
 JITTER = 0.2
 
 
@@ -48,13 +51,19 @@ def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
     if last not in FREE | COSTLY:
         return Verdict("fail", 0.0, f"{last} is not retried: it would happen again")
     nodes = {ended.node for ended in history if ended.failure_class == last and ended.node is not None}
-    if len(nodes) >= NODES_TO_BLAME_THE_RUN:
+    if (
+        len(nodes) >= NODES_TO_BLAME_THE_RUN and last != "bad_checkpoint"
+    ):  # to blame are the files, each a different one
         return Verdict("fail", 0.0, f"{last} on {len(nodes)} different nodes: the run is the cause, not a node")
     if last in FREE:
         spent = sum(ended.failure_class in FREE for ended in history)
         if spent > FREE_RETRY_CAP:
             return Verdict("fail", 0.0, f"lost {spent} times without blame; at most {FREE_RETRY_CAP} are retried")
-        return Verdict("requeue", 0.0, f"{last} costs no retry")
+        if spent == 1:
+            return Verdict("requeue", 0.0, f"{last} costs no retry")
+        # Free is not at once: twenty losses within the minute that Ray takes to restart would end the run.
+        pause = free_pause_seconds(spent - 2, jitter=jitter)
+        return Verdict("back_off", pause, f"{last} costs no retry; loss {spent} without blame, again in {pause:.0f} s")
     spent = sum(ended.failure_class in COSTLY for ended in history)
     if spent > RETRY_BUDGET:
         return Verdict("fail", 0.0, f"all {RETRY_BUDGET} retries are used up")
@@ -64,5 +73,14 @@ def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
 
 def pause_seconds(n: int, *, jitter: float) -> float:
     """15 s * 2^n, spread by +-20 %, at most 10 minutes; n counts the costly failures before this one."""
+    return _doubling(FIRST_PAUSE_SECONDS, n, LONGEST_PAUSE_SECONDS, jitter)
+
+
+def free_pause_seconds(n: int, *, jitter: float) -> float:
+    """1 s * 2^n, spread by +-20 %, at most half a minute; n counts the free losses between the first and this one."""
+    return _doubling(FIRST_FREE_PAUSE_SECONDS, n, LONGEST_FREE_PAUSE_SECONDS, jitter)
+
+
+def _doubling(first: float, n: int, longest: float, jitter: float) -> float:
     spread = 1 - JITTER + 2 * JITTER * jitter
-    return float(min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(n, 30) * spread))
+    return float(min(longest, first * 2.0 ** min(n, 30) * spread))

@@ -214,9 +214,19 @@ def _refuse(session: Session, run_id: UUID, epoch: int, error: ValidationError) 
 
 
 def _furthest_checkpoints(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, tuple[str, int]]:
+    """Give path and step of each run's furthest checkpoint, but for those that an attempt could not read."""
+    found_bad = (
+        select(AttemptRow.epoch)
+        .where(
+            AttemptRow.run_id == CheckpointRow.run_id,
+            AttemptRow.resume_from == CheckpointRow.path,
+            AttemptRow.failure_class == "bad_checkpoint",
+        )
+        .exists()
+    )
     rows = session.execute(
         select(CheckpointRow.run_id, CheckpointRow.path, CheckpointRow.step)
-        .where(CheckpointRow.run_id.in_(run_ids))
+        .where(CheckpointRow.run_id.in_(run_ids), ~found_bad)
         .order_by(CheckpointRow.run_id, CheckpointRow.step, CheckpointRow.epoch)
     )
     return {row.run_id: (row.path, row.step) for row in rows}
@@ -292,7 +302,9 @@ def reap(session: Session) -> list[tuple[UUID, int]]:
             continue  # ended or renewed while we waited for the lock
         run, attempt = found
         message = f"Nobody heard of the attempt since its lease ran out at {attempt.lease_until:%Y-%m-%d %H:%M:%S} UTC."
-        end_badly(session, run, attempt, now=now, outcome="lost", failure_class="lease_expired", message=message)
+        # An attempt that never said a word did not come up, which costs the run no retry.
+        failure_class: FailureClass = "ray_infra" if run.state == "starting" else "lease_expired"
+        end_badly(session, run, attempt, now=now, outcome="lost", failure_class=failure_class, message=message)
         reaped.append((run_id, epoch))
     session.flush()
     return reaped

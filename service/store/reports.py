@@ -121,7 +121,8 @@ def _after_stopping(report: Stopped, desired: DesiredState) -> tuple[AttemptOutc
 
 
 def _stepped(run: RunRow, attempt: AttemptRow, step: int) -> None:
-    run.step = attempt.last_step = step
+    # An attempt that ends before its first step may say 0, but what its checkpoint holds is trained.
+    run.step = attempt.last_step = max(step, attempt.resumed_from_step or 0)
 
 
 def _snapshot(session: Session, run: RunRow, attempt: AttemptRow, report: BiasSnapshot, now: datetime) -> None:

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prolu.spec.report import FailureClass
-from service.domain.retries import COSTLY, FREE, FREE_RETRY_CAP, RETRY_BUDGET, Ended, decide, pause_seconds
+from service.domain.retries import (
+    COSTLY,
+    FREE,
+    FREE_RETRY_CAP,
+    RETRY_BUDGET,
+    Ended,
+    Verdict,
+    decide,
+    free_pause_seconds,
+    pause_seconds,
+)
 
 
 def history(failure_class: FailureClass, times: int, node: str | None = "n") -> list[Ended]:
@@ -15,9 +25,27 @@ def history(failure_class: FailureClass, times: int, node: str | None = "n") -> 
 
 
 @pytest.mark.parametrize("failure_class", sorted(FREE))
-def test_what_is_nobodys_fault_is_requeued_at_once_up_to_a_cap(failure_class: FailureClass) -> None:
-    assert decide(history(failure_class, FREE_RETRY_CAP), jitter=0.5).move == "requeue"
+def test_what_is_nobodys_fault_is_requeued_at_once_the_first_time(failure_class: FailureClass) -> None:
+    assert decide(history(failure_class, 1), jitter=0.5) == Verdict("requeue", 0.0, f"{failure_class} costs no retry")
+
+
+@pytest.mark.parametrize("failure_class", sorted(FREE))
+def test_what_is_nobodys_fault_waits_longer_each_further_time_up_to_a_cap(failure_class: FailureClass) -> None:
+    verdicts = [decide(history(failure_class, times), jitter=0.5) for times in range(2, FREE_RETRY_CAP + 1)]
+    assert {verdict.move for verdict in verdicts} == {"back_off"}
+    assert [verdict.pause_seconds for verdict in verdicts[:7]] == [1, 2, 4, 8, 16, 30, 30]
+    assert sum(verdict.pause_seconds for verdict in verdicts) > 300  # an outage of minutes does not spend them all
     assert decide(history(failure_class, FREE_RETRY_CAP + 1), jitter=0.5).move == "fail"
+
+
+def test_free_losses_of_all_classes_share_one_rising_pause() -> None:
+    past = [Ended("node_lost", "a"), Ended("storage", "a"), Ended("ray_infra", "b"), Ended("bad_checkpoint", "c")]
+    assert decide(past, jitter=0.5).pause_seconds == 2
+
+
+def test_bad_checkpoints_on_three_nodes_do_not_blame_the_run() -> None:
+    three = [Ended("bad_checkpoint", "a"), Ended("bad_checkpoint", "b"), Ended("bad_checkpoint", "c")]
+    assert decide(three, jitter=0.5).move == "back_off"
 
 
 @pytest.mark.parametrize("failure_class", sorted(COSTLY))
@@ -46,9 +74,9 @@ def test_costly_failures_of_all_classes_share_one_budget() -> None:
 def test_one_class_on_three_nodes_blames_the_run() -> None:
     three = [Ended("node_lost", "a"), Ended("node_lost", "b"), Ended("node_lost", "c")]
     assert decide(three, jitter=0.5).move == "fail"
-    assert decide([*three[:2], Ended("node_lost", "a")], jitter=0.5).move == "requeue"
-    assert decide([*three[:2], Ended("node_lost", None)], jitter=0.5).move == "requeue"
-    assert decide([*three[:2], Ended("ray_infra", "c")], jitter=0.5).move == "requeue"
+    assert decide([*three[:2], Ended("node_lost", "a")], jitter=0.5).move == "back_off"
+    assert decide([*three[:2], Ended("node_lost", None)], jitter=0.5).move == "back_off"
+    assert decide([*three[:2], Ended("ray_infra", "c")], jitter=0.5).move == "back_off"
 
 
 def test_pauses_double_from_15_seconds_to_10_minutes() -> None:
@@ -61,3 +89,10 @@ def test_a_pause_is_within_a_fifth_of_its_middle_and_never_above_10_minutes(n: i
     pause = pause_seconds(n, jitter=jitter)
     assert pause <= 600
     assert min(600, 0.8 * middle) * (1 - 1e-9) <= pause <= 1.2 * middle * (1 + 1e-9)
+
+
+@given(n=st.integers(0, 10_000), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_free_pause_is_within_a_fifth_of_its_middle_and_never_above_half_a_minute(n: int, jitter: float) -> None:
+    middle = 2.0 ** min(n, 30)
+    pause = free_pause_seconds(n, jitter=jitter)
+    assert min(30, 0.8 * middle) * (1 - 1e-9) <= pause <= min(30, 1.2 * middle) * (1 + 1e-9)

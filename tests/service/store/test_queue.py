@@ -241,9 +241,40 @@ def test_a_new_attempt_resumes_from_the_furthest_checkpoint_of_any_earlier_one(
     (second,) = claim(database, run_id)
     assert second.resume_from == "runs/r/e1/step-20"
     lose(database, run_id, 2, "node_lost")
+    _wait_out(database, run_id)
     (third,) = claim(database, run_id)
     assert third.resume_from == "runs/r/e1/step-20"
     assert attempt_of(database, run_id, 3).resumed_from_step == 20
+
+
+def test_a_checkpoint_that_could_not_be_read_is_passed_over_down_to_none(database: Database, owner_id: UUID) -> None:
+    run_id, other = submit(database, owner_id), submit(database, owner_id)
+    claim(database, run_id)
+    say(database, run_id, 1, checkpoint(10), checkpoint(20))
+    lose(database, run_id, 1, "node_lost")
+    resumed = []
+    for epoch in (2, 3, 4):
+        (taken,) = claim(database, run_id)
+        resumed.append((taken.resume_from, attempt_of(database, run_id, epoch).resumed_from_step))
+        unreadable = Failed(step=0, failure_class="bad_checkpoint", message="checksum")
+        say(database, run_id, epoch, unreadable)
+        _wait_out(database, run_id)
+    assert resumed == [("runs/r/e1/step-20", 20), ("runs/r/e1/step-10", 10), (None, None)]
+    claim(database, other)
+    say(database, other, 1, checkpoint(20))
+    lose(database, other, 1, "node_lost")
+    assert claim(database, other)[0].resume_from == "runs/r/e1/step-20", "the bad checkpoints were another run's"
+
+
+def test_a_checkpoint_from_which_an_attempt_failed_otherwise_is_taken_again(database: Database, owner_id: UUID) -> None:
+    run_id = submit(database, owner_id)
+    claim(database, run_id)
+    say(database, run_id, 1, checkpoint(20))
+    lose(database, run_id, 1, "node_lost")
+    claim(database, run_id)
+    say(database, run_id, 2, Failed(step=20, failure_class="storage", message="disk full"))
+    _wait_out(database, run_id)
+    assert claim(database, run_id)[0].resume_from == "runs/r/e1/step-20"
 
 
 def test_a_failure_that_may_pass_waits_for_its_backoff_and_then_queues(database: Database, owner_id: UUID) -> None:
@@ -297,12 +328,16 @@ def test_the_same_loss_on_three_nodes_fails_the_run(database: Database, owner_id
     for epoch, node in enumerate(["a", "b", "b", "c"], start=1):
         claim(database, run_id)
         states.append(lose(database, run_id, epoch, "node_lost", node))
-    assert states == ["queued", "queued", "queued", "failed"]
+        _wait_out(database, run_id)
+    assert states == ["queued", "retry_wait", "retry_wait", "failed"]
 
 
 def test_an_expired_lease_is_reaped_and_a_renewed_one_is_not(database: Database, owner_id: UUID) -> None:
     silent, heard = submit(database, owner_id), submit(database, owner_id)
-    claim(database, silent, heard, lease_seconds=-1)
+    claim(database, silent, heard)
+    say(database, silent, 1, metric(5))
+    _expire(database, silent)
+    _expire(database, heard)
     say(database, heard, 1)
     with database.begin() as session:
         assert queue.reap(session) == [(silent, 1)]
@@ -310,6 +345,16 @@ def test_an_expired_lease_is_reaped_and_a_renewed_one_is_not(database: Database,
     assert state(database, silent) == "retry_wait"
     assert state(database, heard) == "starting"
     assert say(database, silent, 1, metric(10)) is None
+
+
+def test_an_attempt_that_was_never_heard_of_is_lost_without_blame(database: Database, owner_id: UUID) -> None:
+    run_id = submit(database, owner_id)
+    claim(database, run_id, lease_seconds=-1)
+    with database.begin() as session:
+        assert queue.reap(session) == [(run_id, 1)]
+    attempt = attempt_of(database, run_id, 1)
+    assert (attempt.outcome, attempt.failure_class) == ("lost", "ray_infra")
+    assert state(database, run_id) == "queued"
 
 
 def test_cancelling_a_waiting_run_is_granted_by_the_dispatcher(database: Database, owner_id: UUID) -> None:
@@ -432,6 +477,18 @@ def _make_due(database: Database, run_id: UUID) -> None:
     with database.begin() as session:
         past = database_now(session) - timedelta(seconds=1)
         session.execute(update(RunRow).where(RunRow.id == run_id).values(not_before=past))
+
+
+def _wait_out(database: Database, run_id: UUID) -> None:
+    """Let the pause before the next attempt pass, if there is one."""
+    _make_due(database, run_id)
+    settle(database)
+
+
+def _expire(database: Database, run_id: UUID) -> None:
+    with database.begin() as session:
+        past = database_now(session) - timedelta(seconds=1)
+        session.execute(update(AttemptRow).where(AttemptRow.run_id == run_id).values(lease_until=past))
 
 
 def _wish(database: Database, run_id: UUID, desired: str) -> None:

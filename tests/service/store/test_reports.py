@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from prolu.spec.report import MetricPoint, Progress, Report, Succeeded
+from prolu.spec.report import Failed, MetricPoint, Progress, Report, Stopped, Succeeded
 from service.store import queue, reports
 from service.store.db import Database, database_now
 from service.store.models import AttemptRow, BiasSnapshotRow, CheckpointRow, EventRow, MetricPointRow, RunRow
@@ -98,6 +98,24 @@ def test_progress_shows_the_phase_and_the_step(database: Database, run_id: UUID)
     deliver(database, run_id, [(2, Progress(phase="training", done=42, total=100))])
     with database.read() as session:
         assert session.get_one(RunRow, run_id).step == 42
+
+
+@pytest.mark.parametrize(
+    "end",
+    [Failed(step=0, failure_class="host_oom", message="killed"), Stopped(step=0, reason="preempt")],
+    ids=["failed", "stopped"],
+)
+def test_an_attempt_that_ends_right_after_a_resume_does_not_take_back_the_step(
+    database: Database, run_id: UUID, end: Report
+) -> None:
+    deliver(database, run_id, [(1, checkpoint(40)), (2, metric(55))])
+    with database.begin() as session:
+        queue.lose(session, run_id, 1, failure_class="node_lost", message="gone")
+        queue.claim(session, [run_id], holder="test", lease_seconds=60)
+    deliver(database, run_id, [(1, end)], epoch=2)
+    with database.read() as session:
+        assert session.get_one(RunRow, run_id).step == 40
+        assert session.get_one(AttemptRow, (run_id, 2)).last_step == 40
 
 
 def test_a_metric_that_is_not_finite_is_left_out(database: Database, run_id: UUID) -> None:
