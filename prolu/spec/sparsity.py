@@ -12,7 +12,7 @@ from prolu.spec.base import Integer, Number, Spec
 class _Sparsity(Spec):
     coefficient: Annotated[Number, Field(ge=0)]
     """lambda, the weight of the penalty beside the reconstruction loss. Its scale depends on `training.reconstruction`."""
-    warmup_steps: Annotated[Integer, Field(ge=0)] = 0
+    warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Steps over which the coefficient rises linearly from 0. Default 0, as in the post."""
 
 

@@ -39,5 +39,5 @@ class SweepSpec(Spec):
     """Alternatives; by default none, which means the base alone."""
     grid: dict[SpecPath, GridValues] = {}
     """Lists of values by path, combined with every alternative; by default none."""
-    max_concurrent: Annotated[Integer, Field(ge=1)] | None = None
+    max_concurrent: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = None
     """At most so many runs of this sweep train at once; no limit by default."""

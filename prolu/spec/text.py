@@ -1,6 +1,7 @@
 """Kinds of text in the job language, each with a pattern and the words that say what the pattern asks.
 
-No text holds control characters: they garble terminals and logs, and PostgreSQL stores no NUL.
+No text holds control characters (C0, C1), line or paragraph separators, or marks that turn the direction of writing: they
+garble terminals and logs, make one name look like another, and PostgreSQL stores no NUL.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 _HUB_NAME = r"^\w[\w.\-]*(/\w[\w.\-]*)?$"
 _PATH = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"
 

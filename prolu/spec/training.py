@@ -35,21 +35,21 @@ class TrainingSpec(Spec):
     """The optimizer and its learning rate. Default Adam, the post's."""
     reconstruction: Literal["mean", "sum"] = "mean"
     """Squared error averaged over batch and d_in (the default, the post's), or summed over d_in: lambda rescales by d_in."""
-    lr_warmup_steps: Annotated[Integer, Field(ge=0)] = 0
+    lr_warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Steps over which the learning rate rises linearly from 0 to its peak. Default 0."""
-    lr_decay_steps: Annotated[Integer, Field(ge=0)] = 0
+    lr_decay_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Last steps, over which the learning rate falls linearly to 0. Default 0."""
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial weights. Default 0."""
-    dead_window_tokens: Annotated[Integer, Field(ge=1)] = 1_000_000
+    dead_window_tokens: Annotated[Integer, Field(ge=1, lt=2**63)] = 1_000_000
     """A latent that has not fired on this many activations counts as dead. Default 1e6."""
-    metrics_every_steps: Annotated[Integer, Field(ge=1)] = 50
+    metrics_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 50
     """Steps between two points of the training metrics. Default 50."""
-    evaluate_every_steps: Annotated[Integer, Field(ge=1)] | None = None
+    evaluate_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] | None = None
     """Steps between two evaluations on held-out data; by default only at the end."""
-    bias_snapshot_every_steps: Annotated[Integer, Field(ge=1)] = 200
+    bias_snapshot_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 200
     """Steps between two snapshots of the bias statistics; also before the first step and after the last. Default 200."""
-    checkpoint_every_steps: Annotated[Integer, Field(ge=1)] = 1_000
+    checkpoint_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 1_000
     """Steps between two checkpoints; one is always written at the end. Default 1000."""
 
     @model_validator(mode="after")

@@ -33,7 +33,11 @@ def test_the_run_that_the_others_spoil_is_valid(run, mistakes):
         ("training.optimizer.learning_rate", 0, "must be greater than 0; got 0."),
         ("training.optimizer.beta1", 1, "must be less than 1; got 1."),
         ("training.seed", BIG, f"must be less than {BIG}; got {BIG}."),
-        ("resources.gpus", 2, "must be at most 1; got 2."),
+        ("training.dead_window_tokens", BIG, f"must be less than {BIG}; got {BIG}."),
+        ("resources.gpus", 2, "must be 0, or 0.01 to 1 in hundredths; got 2.0."),
+        ("resources.gpus", -1, "must be 0, or 0.01 to 1 in hundredths; got -1.0."),
+        ("resources.gpus", 0.005, "must be 0, or 0.01 to 1 in hundredths; got 0.005."),
+        ("resources.gpus", 0.125, "must be 0, or 0.01 to 1 in hundredths; got 0.125."),
         ("version", 2, "must be 1; got 2."),
         ("version", True, "must be the whole number 1; got true."),
         ("version", 1.0, "must be the whole number 1; got 1.0."),
@@ -43,6 +47,14 @@ def test_the_run_that_the_others_spoil_is_valid(run, mistakes):
         ("name", "x" * 201, "must have at most 200 characters; got 201."),
         ("name", "a\tb", "must be text without line breaks, tabs or other control characters; got 'a\\tb'."),
         ("name", "a\x00", "must be text without line breaks, tabs or other control characters; got 'a\\x00'."),
+        *(
+            (
+                "name",
+                f"a{odd}b",
+                f"must be text without line breaks, tabs or other control characters; got {f'a{odd}b'!r}.",
+            )
+            for odd in "\x80\x85\x9f\u2028\u2029\u202a\u202e\u2066\u2069"
+        ),
         ("name", "\ud800", "must be text without half a surrogate pair; got '\\ud800'."),
         ("data.model", "", "must have at least 1 character; got ''."),
         ("data.revision", "a\nb", "must be text without line breaks, tabs or other control characters; got 'a\\nb'."),
@@ -78,6 +90,32 @@ def test_the_run_that_the_others_spoil_is_valid(run, mistakes):
 )
 def test_a_wrong_value_is_named_with_its_place(path, value, sentence, edit, mistakes):
     assert mistakes(edit(path, value)) == [("/" + path.replace(".", "/"), f"{path} {sentence}")]
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 0.0, 0.01, 0.07, 0.29, 0.57, 1.0])
+def test_hundredths_of_a_gpu_can_be_asked_for(gpus, edit, mistakes):
+    assert mistakes(edit("resources.gpus", gpus)) == []
+
+
+@pytest.mark.parametrize("name", ["été", "名前", "\u05d0\u05d1", "a\u00a0b", "\u2027", "\u2030", "💡", "a\u200db"])
+def test_names_may_be_in_any_script(name, edit, mistakes):
+    assert mistakes(edit("name", name)) == []
+
+
+def _unbounded_integers(schema):
+    """Places in a JSON schema that take a whole number of any size."""
+    if isinstance(schema, list):
+        return [place for item in schema for place in _unbounded_integers(item)]
+    if not isinstance(schema, dict):
+        return []
+    found = [place for key, item in schema.items() for place in (f"{key}/{rest}" for rest in _unbounded_integers(item))]
+    bounded = {"maximum", "exclusiveMaximum", "const", "enum"} & schema.keys()
+    return found + ([""] if schema.get("type") == "integer" and not bounded else [])
+
+
+@pytest.mark.parametrize("model", [RunCreate, SweepCreate])
+def test_every_whole_number_has_an_upper_bound(model):
+    assert _unbounded_integers(model.model_json_schema()) == []
 
 
 def test_more_active_features_than_features_is_told_at_the_number_that_was_written(edit, mistakes):
@@ -183,6 +221,7 @@ def test_a_key_that_is_called_like_a_tag_is_not_taken_for_one(edit, mistakes):
         ),
         ({"variants": {"a": 1}}, "/variants", 'variants must be a list; got {"a": 1}.'),
         ({"max_concurrent": 0}, "/max_concurrent", "max_concurrent must be at least 1; got 0."),
+        ({"max_concurrent": 2**31}, "/max_concurrent", "max_concurrent must be at most 1000000; got 2147483648."),
         ({"base": None}, "/base", "base must be a mapping; got null."),
         (
             {"base": {"name": "a\x00"}},

@@ -46,7 +46,7 @@ def post_raw(api: Api, content: bytes, path: str = "/v1/runs", **headers: str) -
         ({"training": {"steps": "10"}}, "/spec/training/steps", "a whole number; got '10'"),
         ({"training": {"steps": True}}, "/spec/training/steps", "a whole number; got true"),
         ({"training": {}}, "/spec/training/steps", "is missing"),
-        ({"resources": {"gpus": 8}}, "/spec/resources/gpus", "at most 1"),
+        ({"resources": {"gpus": 8}}, "/spec/resources/gpus", "0.01 to 1"),
         ({"name": "two\nlines"}, "/spec/name", "without line breaks"),
     ],
 )
