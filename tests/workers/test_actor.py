@@ -162,6 +162,16 @@ def test_a_store_that_cannot_be_written_is_a_failure_of_storage(office: Office):
     assert outcome.failure_class == "storage"
 
 
+def test_a_run_that_is_too_large_for_the_node_is_out_of_memory_not_a_bug(office: Office):
+    large = spec().model_dump()
+    large["data"]["d_in"], large["sae"]["d_sae"] = 65_536, 4_194_304
+    office.start(RunSpec.model_validate(large))
+    outcome = office.outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.failure_class == "host_oom"
+    assert "too little memory" in outcome.message
+
+
 def test_an_unforeseen_error_is_an_outcome_with_its_traceback(office: Office):
     actor = office.start(spec())
     office.outcome()

@@ -11,7 +11,16 @@ import pytest
 from sqlalchemy import text
 
 from prolu.spec import RunSpec
-from prolu.spec.report import CheckpointFile, CheckpointWritten, MetricPoint, Progress, Report, Stopped, Succeeded
+from prolu.spec.report import (
+    CheckpointFile,
+    CheckpointWritten,
+    Failed,
+    MetricPoint,
+    Progress,
+    Report,
+    Stopped,
+    Succeeded,
+)
 from service.settings import Settings
 from service.store import queue
 from service.store.db import Database
@@ -97,6 +106,13 @@ class Lab:
         with self.database.begin() as session:
             queue.request_cancel(session, run_id)
 
+    def end_backoff(self) -> None:
+        """What the passing of time would do."""
+        with self.database.begin() as session:
+            session.execute(
+                text("UPDATE runs SET not_before = '2000-01-01 00:00:00.000000' WHERE not_before IS NOT NULL")
+            )
+
     def expire_leases(self) -> None:
         """What the passing of time would do."""
         with self.database.begin() as session:
@@ -137,6 +153,19 @@ def test_a_run_whose_worker_dies_goes_on_from_its_last_accepted_checkpoint(lab: 
     assignment = lab.cluster.only.assignment
     assert assignment.attempt == (str(run_id), 2)
     assert assignment.resume_from == f"runs/{run_id}/e1/step-5"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over_for_the_one_before(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.say(progress(9), lambda actor: checkpoint(actor, 4), lambda actor: checkpoint(actor, 8))
+    lab.cluster.only.loss = Loss("ray_infra", "The worker process died.")
+    lab.tick()
+    assert lab.cluster.only.assignment.resume_from == f"runs/{run_id}/e1/step-8"
+    lab.say(Failed(step=0, failure_class="bad_checkpoint", message="sae.safetensors was altered."))
+    lab.end_backoff()
+    lab.tick()
+    assert lab.cluster.only.assignment.resume_from == f"runs/{run_id}/e1/step-4"
 
 
 def test_a_new_dispatcher_adopts_the_actors_of_the_old_one(lab: Lab):
