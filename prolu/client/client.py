@@ -38,9 +38,14 @@ class Client:
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[float, str], None] = lambda _seconds, _why: None,
     ) -> None:
-        """Raises ConnectionFailed if no address is given and no note of `prolu up` is found. Nothing is sent yet."""
-        self._http = Http(locate(url, token), transport=transport, timeout_seconds=timeout_seconds, sleep=sleep)
+        """Nothing is sent yet. `on_wait` hears how many seconds a request waits before it is tried again, and why.
+
+        Raises ConnectionFailed if no address is given and no note of `prolu up` is found, UnusableToken.
+        """
+        place = locate(url, token)
+        self._http = Http(place, transport=transport, timeout_seconds=timeout_seconds, sleep=sleep, on_wait=on_wait)
         self.runs = Runs(self._http, sleep)
         self.sweeps = Sweeps(self._http, sleep)
         self.checkpoints = Checkpoints(self._http)

@@ -27,7 +27,7 @@ Params = Mapping[str, str | int | None]
 
 ATTEMPTS = 4
 _FIRST_DELAY_SECONDS = 0.25
-_LONGEST_DELAY_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 20.0
 _PAGE = 100
 _PASSING = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS})
 
@@ -36,7 +36,8 @@ class Http:
     """A connection to one service.
 
     GETs are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an Idempotency-Key by which
-    the service knows a repetition. The delay doubles from a quarter of a second; Retry-After is honoured up to half a minute.
+    the service knows a repetition. The delay doubles from a quarter of a second, or is what Retry-After asks for; all delays of
+    one request together take at most twenty seconds. `on_wait` hears of each before it: its seconds, and why.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Http:
         transport: httpx.BaseTransport | None = None,
         timeout_seconds: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
+        on_wait: Callable[[float, str], None] = lambda _seconds, _why: None,
     ) -> None:
         headers = {"User-Agent": f"prolu/{__version__}"}
         if place.token:
             headers["Authorization"] = f"Bearer {place.token}"
         self.place = place
         self._sleep = sleep
+        self._on_wait = on_wait
         _check_address(place)
         self._http = httpx.Client(
             base_url=place.url, headers=headers, timeout=timeout_seconds, transport=transport, follow_redirects=False
@@ -109,29 +112,34 @@ class Http:
             headers["Content-Type"] = "application/json"
         known = {name: value for name, value in (params or {}).items() if value is not None}
         request = self._http.build_request(method, path, params=known, content=content, headers=headers)
+        left = _LONGEST_WAIT_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
+            last = attempt == ATTEMPTS or left <= 0
             try:
                 response = self._http.send(request, stream=stream)
+                if not response.is_success:
+                    response.read()
             except httpx.TransportError as error:
                 if last:
                     raise self._unreachable(error) from error
-                self._sleep(_backoff(attempt))
-                continue
-            if response.status_code in _PASSING and not last:
-                response.close()
-                self._sleep(_wait_asked_for(response) or _backoff(attempt))
-                continue
-            if not response.is_success:
-                response.read()
-                raise error_for(_problem(response))
-            return response
+                seconds, why = _backoff(attempt), f"no service answers: {_said(error)}"
+            else:
+                if response.is_success:
+                    return response
+                problem = _problem(response)
+                if response.status_code not in _PASSING or last:
+                    raise error_for(problem)
+                seconds = _wait_asked_for(response) or _backoff(attempt)
+                why = f"{self.place.url} answers {response.status_code}: {problem.detail}"
+            seconds = min(seconds, left)
+            left -= seconds
+            self._on_wait(seconds, why)
+            self._sleep(seconds)
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: httpx.TransportError) -> ConnectionFailed:
-        why = str(error) or type(error).__name__
         return ConnectionFailed(
-            f"No service answers at {self.place.url} (from {self.place.source}): {why}; "
+            f"No service answers at {self.place.url} (from {self.place.source}): {_said(error)}; "
             "start it with `prolu up`, or set PROLU_URL to where it runs."
         )
 
@@ -164,6 +172,10 @@ def _read(response: httpx.Response, model: type[Model]) -> Model:
         ) from error
 
 
+def _said(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__
+
+
 def _problem(response: httpx.Response) -> Problem:
     try:
         return Problem.model_validate_json(response.content)
@@ -194,4 +206,4 @@ def _wait_asked_for(response: httpx.Response) -> float | None:
         )
     except (ValueError, TypeError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_DELAY_SECONDS)
+    return max(seconds, 0.0)

@@ -51,18 +51,21 @@ class Naps:
         self.seconds.append(seconds)
 
 
-def connect(*script: httpx.Response | Exception) -> tuple[Http, Scripted, Naps]:
+def connect(
+    *script: httpx.Response | Exception, on_wait: Callable[[float, str], None] = lambda _seconds, _why: None
+) -> tuple[Http, Scripted, Naps]:
     transport, naps = Scripted(*script), Naps()
-    return Http(Place("http://service", "secret", "a test"), transport=transport, sleep=naps), transport, naps
+    place = Place("http://service", "secret", "a test")
+    return Http(place, transport=transport, sleep=naps, on_wait=on_wait), transport, naps
 
 
 def good() -> httpx.Response:
     return httpx.Response(200, json=VERSION)
 
 
-def problem(status: int, **more: object) -> httpx.Response:
+def problem(status: int, *, retry: str | None = None, **more: object) -> httpx.Response:
     body = {"title": "T", "status": status, "detail": "What happened.", "code": "c", "request_id": "r", **more}
-    return httpx.Response(status, json=body)
+    return httpx.Response(status, json=body, headers={} if retry is None else {"Retry-After": retry})
 
 
 @pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")])
@@ -91,16 +94,38 @@ def test_a_post_that_is_tried_again_carries_the_same_idempotency_key_and_body() 
     assert {request.content for request in transport.requests} == {body.model_dump_json().encode()}
 
 
-def test_retry_after_is_honoured_in_seconds_and_as_a_date_within_bounds() -> None:
+def test_retry_after_is_honoured_in_seconds_and_as_a_date_until_twenty_seconds_are_waited() -> None:
     http, _, naps = connect(
+        httpx.Response(503, headers={"Retry-After": "soon"}),
         httpx.Response(503, headers={"Retry-After": "7"}),
         httpx.Response(503, headers={"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}),
-        httpx.Response(503, headers={"Retry-After": "soon"}),
         good(),
     )
     http.get("/v1/version", VersionRead)
-    assert naps.seconds[:2] == [7.0, 30.0]
-    assert 0 < naps.seconds[2] < 2
+    assert 0 < naps.seconds[0] < 2
+    assert naps.seconds[1] == 7.0
+    assert sum(naps.seconds) == pytest.approx(20.0)
+
+
+def test_no_attempt_follows_when_the_time_for_waiting_is_used_up() -> None:
+    http, transport, naps = connect(problem(503, retry="30"), problem(503, retry="30"))
+    with pytest.raises(ServiceFailed, match="What happened"):
+        http.get("/v1/version", VersionRead)
+    assert naps.seconds == [20.0]
+    assert len(transport.requests) == 2
+
+
+def test_who_asks_hears_how_long_it_waits_and_why() -> None:
+    heard: list[tuple[float, str]] = []
+    http, _, naps = connect(
+        problem(503, retry="7"),
+        httpx.ConnectError("refused"),
+        good(),
+        on_wait=lambda seconds, why: heard.append((seconds, why)),
+    )
+    http.get("/v1/version", VersionRead)
+    assert [seconds for seconds, _ in heard] == naps.seconds
+    assert [why for _, why in heard] == ["http://service answers 503: What happened.", "no service answers: refused"]
 
 
 def test_after_the_last_attempt_the_sentence_names_the_address_and_what_to_do() -> None:

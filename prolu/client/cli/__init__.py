@@ -1,6 +1,7 @@
 """The `prolu` command.
 
     app          the commands put together, and every error turned into lines and an exit status
+    connecting   the client that says when it waits
     documents    read a spec from a file or standard input
     references   from what people type (`last`, part of an id) to an id
     submitting   submit, sweep, schema

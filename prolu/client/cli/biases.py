@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
 from prolu.client.cli.references import find
@@ -38,7 +39,7 @@ def biases(
 ) -> None:
     """Show the histogram of the encoder biases of a run over training, or of each run of a sweep at its end."""
     check_picture(plot)
-    with Client() as client:
+    with connect() as client:
         kind, found = find(client, reference)
         if plot is not None:
             _draw(client, kind, found, population, plot)

@@ -9,10 +9,10 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, print_json, short, size
 from prolu.client.cli.references import find, find_run
-from prolu.client.client import Client
 from prolu.client.runs import TERMINAL
 from prolu.client.wire import CheckpointRead
 
@@ -24,7 +24,7 @@ def cancel(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Cancel runs, or every unfinished run of a sweep."""
-    with Client() as client:
+    with connect() as client:
         wished: list[UUID] = []
         for kind, found in [find(client, reference) for reference in references]:
             if kind == "run":
@@ -51,7 +51,7 @@ def download(
     step: Annotated[int | None, typer.Option(help="Step of the checkpoint; by default the last one.")] = None,
 ) -> None:
     """Download a checkpoint of a run and verify its checksums."""
-    with Client() as client:
+    with connect() as client:
         run = find_run(client, reference)
         checkpoint = _choose(run, client.runs.checkpoints(run), step)
         target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}")

@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from prolu import __version__
+from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
 from prolu.client.cli.references import find, find_sweep
@@ -44,7 +45,7 @@ def ls(
     """List runs (or sweeps), the newest first."""
     if state_ is not None and state_ not in get_args(RunState):
         raise BadInput(f"--state must be one of {', '.join(get_args(RunState))}; got {state_!r}.")
-    with Client() as client:
+    with connect() as client:
         if sweeps:
             found = client.sweeps.list(limit=limit)
             print_json(found) if as_json else _print_sweeps(found)
@@ -65,7 +66,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a run with its attempts and checkpoints, or a sweep with its runs."""
-    with Client() as client:
+    with connect() as client:
         kind, found = find(client, reference)
         thing = client.runs.get(found) if kind == "run" else client.sweeps.get(found)
         if spec:
@@ -83,7 +84,7 @@ def queue(
     as_json: AsJson = False,
 ) -> None:
     """Show what trains, what waits in which order, and the cluster."""
-    with Client() as client:
+    with connect() as client:
         seen = client.queue(limit=limit)
     if as_json:
         print_json(seen)
@@ -118,7 +119,7 @@ def results(
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
     check_picture(plot)
-    with Client() as client:
+    with connect() as client:
         sweep = client.sweeps.get(find_sweep(client, reference))
         rows = client.sweeps.results(sweep.id)
     if output is not None:
@@ -139,7 +140,7 @@ def version(as_json: AsJson = False) -> None:
     """Show the version of this client and, if one answers, of the service."""
     told: dict[str, str] = {"client": __version__}
     try:
-        with Client() as client:
+        with connect() as client:
             served = client.version()
             told |= {"service": served.version, "url": client.url, "api": served.api, "database": served.database}
     except ProluError as error:

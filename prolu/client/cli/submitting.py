@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.watching import watch_run, watch_sweep
-from prolu.client.client import Client
 from prolu.client.wire import SweepPreview
 from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema
 
@@ -26,7 +26,7 @@ def submit(file: File, priority: Priority = 50, watch: Watch = False, as_json: A
     if is_sweep(document):
         raise BadInput(f"{file} is a sweep (it has a base); submit it with `prolu sweep {file}`.")
     spec = check(document, RunSpec, file)
-    with Client() as client:
+    with connect() as client:
         run = client.runs.submit(spec, priority=priority)
         if as_json:
             print_json(run)
@@ -48,7 +48,7 @@ def sweep(
     if isinstance(document, dict) and not is_sweep(document):
         raise BadInput(f"{file} is a single run (it has no base); submit it with `prolu submit {file}`.")
     spec = check(document, SweepSpec, file)
-    with Client() as client:
+    with connect() as client:
         if preview:
             _show_preview(client.sweeps.preview(spec), as_json=as_json)
             return

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from prolu.client.cli.connecting import connect
 from prolu.client.cli.output import note, number, out, print_json_line, short, state, table, user_text
 from prolu.client.cli.references import find
 from prolu.client.client import Client
@@ -25,7 +26,7 @@ Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an i
 
 def watch(reference: Reference = "last", as_json: AsJson = False) -> None:
     """Follow a run or a sweep until it has ended; exit status 1 if a run did not succeed."""
-    with Client() as client:
+    with connect() as client:
         kind, found = find(client, reference)
         if kind == "run":
             watch_run(client, found, as_json=as_json)
