@@ -17,6 +17,7 @@ from prolu.client.errors import (
     TooManyRequests,
     Unauthorized,
     UnreadableAnswer,
+    UnusableToken,
     WaitedTooLong,
 )
 from prolu.client.results import MissingPackage, Results
@@ -37,5 +38,6 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "UnreadableAnswer",
+    "UnusableToken",
     "WaitedTooLong",
 ]

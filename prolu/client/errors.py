@@ -2,6 +2,7 @@
 
 ProluError
  ├─ ConnectionFailed        no service is known, or none answers
+ ├─ UnusableToken           the token that was found cannot be sent
  ├─ UnreadableAnswer        it answers in a form that this client does not know
  ├─ DownloadFailed          what came is not what was announced
  ├─ WaitedTooLong           the time given to `wait` is over
@@ -26,6 +27,10 @@ class ProluError(Exception):
 
 class ConnectionFailed(ProluError):
     """No service is known, or none answers at the address."""
+
+
+class UnusableToken(ProluError):
+    """What was found as a token cannot be sent; the sentence says where it was found, and never what it is."""
 
 
 class UnreadableAnswer(ProluError):

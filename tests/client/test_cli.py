@@ -293,8 +293,12 @@ def test_without_the_right_token_or_with_an_unknown_id_the_exit_status_says_so(
         status, _, err = prolu("show", reference)
         assert status == NOT_YOURS
         assert len(err.splitlines()) == 1
-    monkeypatch.setenv("PROLU_TOKEN", "wrong")
-    assert prolu("ls")[0] == NOT_YOURS
+    for token in ("wrong", "s3cr\xe9t", "s3cr\nt", ""):
+        monkeypatch.setenv("PROLU_TOKEN", token)
+        status, _, err = prolu("ls")
+        assert status == NOT_YOURS
+        assert len(err.splitlines()) == 1
+        assert "s3cr" not in err
 
 
 def test_an_ambiguous_or_impossible_id_is_bad_input(prolu: Prolu, client: Client) -> None:
@@ -369,3 +373,13 @@ def test_up_refuses_an_address_that_is_taken_or_is_none(prolu: Prolu, service: R
     assert "choose another with --port" in err
     assert prolu("up", "--data-dir", str(tmp_path / "data"), "--host", "no.such.host.invalid")[0] == BAD_INPUT
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["up.lock"]
+
+
+def test_a_wait_that_people_would_notice_is_told_with_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    from prolu.client.cli.connecting import _tell
+
+    _tell(0.25, "no service answers: refused")
+    _tell(20.0, "http://service answers 503: The database\nis away.")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "prolu: trying again in 20 s, since http://service answers 503: The database is away.\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prolu.client.errors import ConnectionFailed
+from prolu.client.errors import ConnectionFailed, UnusableToken
 from prolu.client.locate import data_dir, locate
 
 
@@ -42,6 +42,28 @@ def test_the_token_of_this_machine_is_shown_to_its_own_service_however_it_was_na
 def test_a_token_file_elsewhere_is_read(here: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "other").write_text("from-the-other-file")
     assert locate(environment={**here, "PROLU_TOKEN_FILE": str(tmp_path / "other")}).token == "from-the-other-file"
+
+
+@pytest.mark.parametrize("token", ["", "  ", "s3cr\xe9t", "s3cr\nt", "s3cr t", "s3cr\udce9t"])
+def test_a_token_that_no_header_can_carry_is_refused_and_never_shown(here: dict[str, str], token: str) -> None:
+    with pytest.raises(UnusableToken, match=r"^The token in PROLU_TOKEN ") as caught:
+        locate(environment={**here, "PROLU_TOKEN": token})
+    assert "s3cr" not in repr(caught.value)
+    with pytest.raises(UnusableToken, match=r"^The token argument "):
+        locate(token=token, environment=here)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"s3cr\xe9t\n", "s3cr\xe9t".encode(), b"s3cr\nt\n"])
+def test_a_token_file_without_a_usable_token_is_named(here: dict[str, str], content: bytes) -> None:
+    file = Path(here["PROLU_DATA_DIR"]) / "token"
+    file.write_bytes(content)
+    with pytest.raises(UnusableToken, match=rf"^The token in {file} ") as caught:
+        locate(environment=here)
+    assert "s3cr" not in repr(caught.value)
+
+
+def test_a_place_does_not_show_its_token(here: dict[str, str]) -> None:
+    assert "of-this-machine" not in repr(locate(environment=here))
 
 
 def test_without_any_note_the_sentence_says_what_to_do(tmp_path: Path) -> None:

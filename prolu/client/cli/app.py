@@ -13,7 +13,16 @@ from prolu.client.cli import biases, keeping, looking, starting, submitting, wat
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
-from prolu.client.errors import ApiError, ConnectionFailed, Forbidden, Invalid, NotFound, ProluError, Unauthorized
+from prolu.client.errors import (
+    ApiError,
+    ConnectionFailed,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ProluError,
+    Unauthorized,
+    UnusableToken,
+)
 from prolu.client.wire import ProblemItem
 
 OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -63,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         return _end(BAD_INPUT, *_mistakes(error))
     except ConnectionFailed as error:
         return _end(OUT_OF_REACH, str(error))
-    except (Unauthorized, Forbidden, NotFound, NoSuchThing) as error:
+    except (Unauthorized, UnusableToken, Forbidden, NotFound, NoSuchThing) as error:
         return _end(NOT_YOURS, str(error))
     except ApiError as error:
         return _end(FAILED, f"{error} (request {error.problem.request_id})")
