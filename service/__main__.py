@@ -27,17 +27,21 @@ from service.store.db import Database
 from service.store.users import ensure_local_token
 
 _GRACE_SECONDS = 5
+_WRONG_SETTING = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, or 1 with a sentence on stderr."""
+    """Run one command. Returns the exit status: 0, or with a sentence on stderr 1, or 2 where a setting is wrong.
+
+    A supervisor may try again after 1, and need not after 2.
+    """
     options = _options(arguments)
     try:
         settings = Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "PROLU_" + "_".join(str(part) for part in first["loc"]).upper()
-        return _refuse(f"The setting {name} is wrong: {first['msg']}; correct it.")
+        return _refuse(f"The setting {name} is wrong: {first['msg']}; correct it.", _WRONG_SETTING)
     logs.configure(level=settings.log_level, style=settings.log_format)
     try:
         match options.command:
@@ -50,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(
             f"The database does not answer ({str(error.orig).strip()}); see that it runs and PROLU_DATABASE_URL."
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        return _refuse(str(error), _WRONG_SETTING)
+    except OSError as error:
         return _refuse(str(error))
 
 
@@ -152,9 +158,9 @@ def _write_whole(file: Path, text: str) -> None:
     draft.replace(file)
 
 
-def _refuse(sentence: str) -> int:
+def _refuse(sentence: str, status: int = 1) -> int:
     print(sentence, file=sys.stderr)  # noqa: T201
-    return 1
+    return status
 
 
 if __name__ == "__main__":

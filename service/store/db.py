@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, literal, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, literal, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 _BUSY_SECONDS = 30
@@ -25,7 +26,7 @@ class Database:
     """One database and its connection pool. `begin` for transactions that may write, `read` for those that may not."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+        parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if parsed.database in (None, "", ":memory:"):
@@ -86,6 +87,16 @@ def insert_new(session: Session, table: type[DeclarativeBase], row: Mapping[str,
 def dialect_insert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT, which both databases have and the standard lacks."""
     return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # neither is repeated: the URL may hold a password
+        raise ValueError(
+            "The database URL cannot be read; write sqlite:///path/to/file.db or "
+            "postgresql://user:password@host:port/name into PROLU_DATABASE_URL."
+        ) from None
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -36,9 +36,9 @@ def check(database: Database) -> None:
 
 
 def present(database: Database) -> str | None:
-    """Revision of the database; None before the first migration."""
-    with database.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    """Revision of the database; None before the first migration. Only reads, so that it waits for no writer."""
+    with database.read() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def newest() -> str:

@@ -135,16 +135,24 @@ def test_the_token_command_asks_for_the_migration_first(
     [
         ({"PROLU_PORT": "many"}, "The setting PROLU_PORT is wrong"),
         ({"PROLU_DATABASE_URL": "mysql://h/d"}, "works with sqlite and postgresql"),
-        ({"PROLU_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/d"}, "The database does not answer"),
+        ({"PROLU_DATABASE_URL": "no url at all"}, "The database URL cannot be read"),
     ],
 )
 @pytest.mark.parametrize("command", ["migrate", "token", "serve"])
-def test_what_cannot_work_is_one_sentence(
+def test_a_wrong_setting_is_one_sentence_and_exit_status_2(
     run: Callable[..., Ended], command: str, settings: dict[str, str], words: str
 ) -> None:
     refused = run(command, **settings)
-    assert refused.status == 1
+    assert refused.status == 2, "permanent: a supervisor need not try again"
     assert words in refused.complained
+    assert "Traceback" not in refused.complained
+
+
+@pytest.mark.parametrize("command", ["migrate", "token", "serve"])
+def test_a_database_out_of_reach_is_one_sentence_and_exit_status_1(run: Callable[..., Ended], command: str) -> None:
+    refused = run(command, PROLU_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:9/d")
+    assert refused.status == 1, "it may pass"
+    assert "The database does not answer" in refused.complained
     assert "Traceback" not in refused.complained
     assert "hunter2" not in refused.complained
 
