@@ -30,13 +30,16 @@ def up(
     """Run the service, its dispatcher and Ray on this machine until Ctrl-C."""
     from prolu.client.up.holding import Held
     from prolu.client.up.stack import Refused, Wishes, up
-    from prolu.client.up.supervisor import GivenUp
+    from prolu.client.up.supervisor import GivenUp, WrongSettings
 
     place = data_dir.expanduser().absolute() if data_dir is not None else default_data_dir()
     try:
         up(Wishes(data_dir=place, host=host, port=port, cpus=cpus, gpus=gpus), say=note)
     except (Held, Refused) as error:
         raise BadInput(str(error)) from None
+    except WrongSettings as error:
+        note(f"prolu: {error}")
+        raise typer.Exit(2) from None
     except GivenUp as error:
         note(f"prolu: {error}")
         raise typer.Exit(1) from None

@@ -14,20 +14,24 @@ import importlib.util
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
 from prolu.client.locate import TOKEN_FILE
+from prolu.client.up.dispatching import Dispatching
 from prolu.client.up.holding import announced, hold
 from prolu.client.up.ray_head import private_ray
 from prolu.client.up.supervisor import Child, Supervisor
 
 _API_GRACE_SECONDS = 10.0
 _DISPATCHER_GRACE_SECONDS = 40.0
+_DISPATCHING_SECONDS = 60.0
 _NEEDED_MODULES = ("fastapi", "sqlalchemy", "ray", "torch")
 
 
@@ -50,7 +54,7 @@ class Wishes:
 def up(wishes: Wishes, *, say: Callable[[str], None]) -> None:
     """Run the stack until a signal ends it.
 
-    Raises Refused or Held before anything has started, GivenUp after everything was stopped.
+    Raises Refused or Held before anything has started; GivenUp, or WrongSettings of it, after everything was stopped.
     """
     missing = [name for name in _NEEDED_MODULES if importlib.util.find_spec(name) is None]
     if missing:
@@ -58,6 +62,7 @@ def up(wishes: Wishes, *, say: Callable[[str], None]) -> None:
             f"`prolu up` needs packages that are not installed ({', '.join(missing)}); "
             "install them with: pip install 'prolu[server,train]'"
         )
+    _make_folder(wishes.data_dir)
     with ExitStack() as stack:
         lock = stack.enter_context(hold(wishes.data_dir, say=say))
         port = free_port(wishes.host, wishes.port)
@@ -71,6 +76,18 @@ def up(wishes: Wishes, *, say: Callable[[str], None]) -> None:
         say("starting " + ", ".join(child.name for child in children))
         Supervisor(children, say=say, keep_open=[lock]).run(on_ready)
         say("all stopped; runs that were training go on from their last checkpoint at the next `prolu up`")
+
+
+def _make_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise Refused(
+            f"--data-dir (or PROLU_DATA_DIR) must be a folder that can be written to; got {str(data_dir)!r} "
+            f"({error.strerror or error}); name another."
+        ) from None
 
 
 def free_port(host: str, port: int) -> int:
@@ -104,6 +121,7 @@ def _children(wishes: Wishes, url: str, port: int, environment: Mapping[str, str
         "PYTHONUNBUFFERED": "1",
     }
     logs = wishes.data_dir / "logs"
+    dispatching = Dispatching(url, settings, since=datetime.now(UTC))
     api = Child(
         name="api",
         argv=(sys.executable, "-P", "-m", "service"),
@@ -113,15 +131,20 @@ def _children(wishes: Wishes, url: str, port: int, environment: Mapping[str, str
         ready=lambda _log: _answers(f"{url}/readyz"),
     )
     if environment.get("PROLU_RAY_ADDRESS") or environment.get("RAY_ADDRESS"):
-        yield [api, _dispatcher(settings, logs, after=("api",), falls_with=())]
+        yield [api, _dispatcher(settings, logs, dispatching, after=("api",), falls_with=())]
         return
     with private_ray(wishes.data_dir, cpus=wishes.cpus, gpus=wishes.gpus, environment=environment) as ray:
         told = {**settings, **ray.surroundings, "PROLU_RAY_ADDRESS": ray.address}
-        yield [ray.child, api, _dispatcher(told, logs, after=("ray", "api"), falls_with=("ray",))]
+        yield [ray.child, api, _dispatcher(told, logs, dispatching, after=("ray", "api"), falls_with=("ray",))]
 
 
 def _dispatcher(
-    settings: Mapping[str, str], logs: Path, *, after: tuple[str, ...], falls_with: tuple[str, ...]
+    settings: Mapping[str, str],
+    logs: Path,
+    dispatching: Callable[[str], bool],
+    *,
+    after: tuple[str, ...],
+    falls_with: tuple[str, ...],
 ) -> Child:
     return Child(
         name="dispatcher",
@@ -129,6 +152,9 @@ def _dispatcher(
         env={**settings, "PROLU_ON_EXIT": "drain"},
         log=logs / "dispatcher.log",
         grace_seconds=_DISPATCHER_GRACE_SECONDS,
+        ready=dispatching,
+        ready_seconds=_DISPATCHING_SECONDS,
+        may_be_late=True,
         after=after,
         falls_with=falls_with,
     )

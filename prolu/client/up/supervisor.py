@@ -25,12 +25,17 @@ from prolu.client.up import guardian
 _CHECK_SECONDS = 0.1
 _TAIL_LINES = 15
 _KILL_SECONDS = 10.0
+_REFUSAL = 2  # the exit status of a child that no restart can help
 _LARGEST_LOG_BYTES = 20_000_000
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GivenUp(Exception):
     """A child cannot be kept alive; the message says which, and ends with the tail of its log."""
+
+
+class WrongSettings(GivenUp):
+    """A child refuses what it was told, as it would at every start; the message ends with its own sentence."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Child:
     ready: Callable[[str], bool] = lambda _log: True
     """Whether it can do its work, given what it has logged since its start; asked every tenth of a second meanwhile."""
     ready_seconds: float = 90.0
+    may_be_late: bool = False
+    """Whether it counts as ready after `ready_seconds` without being so, with a line that says so; else everything ends."""
     after: tuple[str, ...] = ()
     """Children that must be ready before this one starts."""
     falls_with: tuple[str, ...] = ()
@@ -102,7 +109,8 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None]) -> None:
         """Start everything, call `on_ready` once when all are ready, and return when a signal has stopped all of it.
 
-        Raises GivenUp, with everything stopped, if a child dies too often or does not become ready.
+        Raises GivenUp, with everything stopped, if a child dies too often or does not become ready; WrongSettings at once if
+        one ends with exit status 2.
         """
         guardian.adopt_orphans()
         reader, writer = os.pipe()
@@ -140,6 +148,8 @@ class Supervisor:
                 life.felled = False
                 life.start_at = time.monotonic()
                 continue
+            if status == _REFUSAL:
+                raise WrongSettings(f"{life.child.name} refuses what it was told: {_last_words(life)}")
             lasted = time.monotonic() - life.started_at
             life.quick_deaths = life.quick_deaths + 1 if lasted < self._patience.quick_seconds else 0
             if life.quick_deaths >= self._patience.quick_deaths:
@@ -196,7 +206,12 @@ class Supervisor:
                 continue
             if life.child.ready(_logged(life)):
                 life.ready = True
-            elif time.monotonic() - life.started_at > life.child.ready_seconds:
+            elif time.monotonic() - life.started_at <= life.child.ready_seconds:
+                continue
+            elif life.child.may_be_late:
+                life.ready = True
+                self._say(f"{life.child.name} is not ready yet; it goes on, see {life.child.log}")
+            else:
                 raise GivenUp(
                     f"{life.child.name} did not become ready within {life.child.ready_seconds:g} s; "
                     f"the end of {life.child.log}:\n{_tail(life)}"
@@ -289,6 +304,12 @@ def _cause(status: int) -> str:
 def _tail(life: _Life) -> str:
     lines = _logged(life).splitlines()
     return "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:]) or "  | (it wrote nothing)"
+
+
+def _last_words(life: _Life) -> str:
+    """What it wrote if that is one line, else the tail of it."""
+    lines = _logged(life).strip().splitlines()
+    return lines[0] if len(lines) == 1 else f"the end of {life.child.log}:\n{_tail(life)}"
 
 
 def _logged(life: _Life) -> str:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from prolu.client.up.supervisor import Child, GivenUp, Patience, Supervisor
+from prolu.client.up.supervisor import Child, GivenUp, Patience, Supervisor, WrongSettings
 
 
 def say(line: str) -> None:
@@ -26,14 +26,18 @@ def main() -> int:
             grace_seconds=child.get("grace_seconds", 5.0),
             ready=lambda log: "ready" in log,
             ready_seconds=child.get("ready_seconds", 30.0),
+            may_be_late=child.get("may_be_late", False),
             after=tuple(child.get("after", ())),
             falls_with=tuple(child.get("falls_with", ())),
         )
         for child in plan["children"]
     ]
-    patience = Patience(first_delay_seconds=0.01, quick_deaths=3)
+    patience = Patience(first_delay_seconds=plan["patience_seconds"], quick_deaths=3)
     try:
         Supervisor(children, say=say, patience=patience).run(lambda: say("all ready"))
+    except WrongSettings as error:
+        say(f"wrong settings: {error}")
+        return 2
     except GivenUp as error:
         say(f"given up: {error}")
         return 1

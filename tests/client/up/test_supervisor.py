@@ -68,8 +68,8 @@ class Stage:
         self._signatures: list[tuple[str, int]] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, *children: dict[str, Any], ignoring: int | None = None) -> None:
-        plan = {"folder": str(self.folder), "children": children}
+    def start(self, *children: dict[str, Any], ignoring: int | None = None, patience_seconds: float = 0.01) -> None:
+        plan = {"folder": str(self.folder), "children": children, "patience_seconds": patience_seconds}
         before = (
             signal.signal(ignoring, signal.SIG_IGN) if ignoring is not None else None
         )  # ignored signals are inherited
@@ -211,6 +211,23 @@ def test_a_child_that_keeps_dying_is_given_up_with_the_end_of_its_log(stage: Sta
     assert "bad died 3 times in a row" in stage.says("given up: bad")
     assert stage.says("  | ") == "  | no such port\n"
     assert stage.ends() == 1
+    assert stage.everyone_is_gone()
+
+
+def test_a_child_that_refuses_its_settings_ends_everything_at_once_with_its_own_sentence(stage: Stage) -> None:
+    refusal = "import sys\nprint('wrong setting'); sys.exit(2)"
+    stage.start(child("good", POLITE), child("bad", refusal, after=["good"]), patience_seconds=3600)
+    assert stage.says("wrong settings: bad") == "wrong settings: bad refuses what it was told: wrong setting\n"
+    assert stage.ends() == 2
+    assert stage.everyone_is_gone()
+
+
+def test_a_child_that_may_be_late_is_not_waited_for_for_ever(stage: Stage) -> None:
+    stage.start(child("slow", SIGN + "sign('slow'); signal.pause()", ready_seconds=0.3, may_be_late=True))
+    assert f"slow is not ready yet; it goes on, see {stage.folder / 'slow.log'}" in stage.says("slow")
+    stage.says("all ready")
+    stage.send(signal.SIGTERM)
+    assert stage.ends() == 0
     assert stage.everyone_is_gone()
 
 
