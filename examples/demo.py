@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 from uuid import UUID
 
-from prolu.client import Client, ConnectionFailed, ProluError
+from prolu.client import Client, Conflict, ConnectionFailed, ProluError
 from prolu.client.cli.watching import follow_sweep
 from prolu.client.locate import ENDPOINT_FILE, TOKEN_FILE
 from prolu.client.plots import bias_figure, biases_of_sweep, frontier_figure, save
@@ -52,7 +52,8 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
     try:
         with running_service() as (url, token), Client(url, token) as client:
-            cancel_leftovers(client)
+            if leftovers := cancel_leftovers(client):
+                print(f"Cancelled {leftovers} runs that an earlier demo had left")
             extracted = not any((DATA / "cache" / "activations").glob("*/manifest.json"))
             succeeded, results = run_demo(client, spec)
             run_seconds = [seconds_of(client, row.run_id) for row in results]
@@ -108,11 +109,18 @@ def note(call: dict[str, Any]) -> None:
     path.write_text(json.dumps({"calls": [*calls, call]}, indent=2) + "\n", encoding="utf-8")
 
 
-def cancel_leftovers(client: Client) -> None:
-    """Cancel what an interrupted demo left in the queue, so that it does not train beside this one."""
+def cancel_leftovers(client: Client) -> int:
+    """Cancel what an interrupted demo left in the queue, so that it does not train beside this one; return how many."""
+    cancelled = 0
     for run in client.runs.list():
-        if run.state not in TERMINAL:
+        if run.state in TERMINAL:
+            continue
+        try:
             client.runs.cancel(run.id)
+        except Conflict:  # it ended since it was listed
+            continue
+        cancelled += 1
+    return cancelled
 
 
 @contextmanager

@@ -176,7 +176,6 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure and let go of it; the file's ending, one of `ENDINGS`, says what kind. Raises ValueError for another."""
     import matplotlib.pyplot as plt
 
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

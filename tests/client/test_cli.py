@@ -15,6 +15,8 @@ from rich.console import Console
 from prolu.client import Client
 from prolu.client.cli.app import BAD_INPUT, COMMANDS, FAILED, NOT_YOURS, OK, OUT_OF_REACH, run
 from prolu.client.cli.watching import Bars
+from prolu.client.sweeps import Sweeps
+from prolu.client.wire import RunSummary
 from tests.client.desk import RUN, SWEEP, WEIGHTS, Desk, Running
 
 Prolu = Callable[..., tuple[int, str, str]]
@@ -210,10 +212,32 @@ def test_cancelling_a_sweep_cancels_what_has_not_ended(prolu: Prolu, client: Cli
     desk.train(first)
     status, _, err = prolu("cancel", "last")
     assert status == OK
-    assert len(err.splitlines()) == 3
+    assert len(err.splitlines()) == 4
+    assert err.splitlines()[-1] == "3 runs cancelled"
     wishes = {run.id: run.desired_state for run in client.sweeps.runs(sweep.id)}
     assert wishes == {first: "running", **dict.fromkeys(others, "cancelled")}
     assert prolu("cancel", str(first))[0] == FAILED
+
+
+def test_a_run_that_ends_while_its_sweep_is_cancelled_is_passed_over(
+    prolu: Prolu, client: Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = client.sweeps.submit(SWEEP)
+    first, *others = desk.claim()
+    list_runs = Sweeps.runs
+
+    def list_and_let_one_end(sweeps: Sweeps, identity: UUID) -> list[RunSummary]:
+        listed = list_runs(sweeps, identity)
+        desk.train(first)
+        return listed
+
+    monkeypatch.setattr(Sweeps, "runs", list_and_let_one_end)
+    status, _, err = prolu("cancel", str(sweep.id))
+    monkeypatch.undo()
+    assert status == OK
+    assert err.splitlines()[-1] == "3 runs cancelled; 1 had ended before"
+    wishes = {run.id: run.desired_state for run in client.sweeps.runs(sweep.id)}
+    assert wishes == {first: "running", **dict.fromkeys(others, "cancelled")}
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
@@ -245,10 +269,47 @@ def test_biases_are_drawn_in_the_terminal_for_a_run_and_for_a_sweep(
 
 
 def test_pictures_are_written_where_they_were_wished(prolu: Prolu, finished: UUID, tmp_path: Path) -> None:
-    assert prolu("biases", str(finished), "--plot", "new/b.png")[0] == OK
+    assert prolu("biases", str(finished), "--plot", "b.png")[0] == OK
     assert prolu("results", str(finished), "--plot", "f.svg")[0] == OK
-    assert (tmp_path / "new" / "b.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "f.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["results", "--output", "no/r.parquet"], "--output"),
+        (["results", "--output", "no/r.csv"], "--output"),
+        (["results", "--output", "folder.json"], "--output"),
+        (["results", "--output", "/proc/r.csv"], "--output"),
+        (["results", "--output", "/proc/r.parquet"], "--output"),
+        (["results", "--plot", "no/r.png"], "--plot"),
+        (["results", "--plot", "file/r.png"], "--plot"),
+        (["results", "--plot", "/proc/r.png"], "--plot"),
+        (["biases", "--plot", "no/b.png"], "--plot"),
+        (["biases", "--plot", "/proc/b.png"], "--plot"),
+        (["download", "RUN", "no/folder"], "DIR"),
+        (["download", "RUN", "file"], "DIR"),
+        (["download", "RUN", "file/folder"], "DIR"),
+        (["download", "RUN", "/proc/folder"], "DIR"),
+        (["up", "--data-dir", "/proc/folder"], "--data-dir"),
+        (["up", "--data-dir", "file"], "--data-dir"),
+        (["up", "--data-dir", "file/folder"], "--data-dir"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_named_and_left_alone(
+    prolu: Prolu, client: Client, finished: UUID, tmp_path: Path, arguments: list[str], option: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    good = str(client.sweeps.runs(finished)[1].id)
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = prolu(*(good if word == "RUN" else word for word in arguments))
+    assert (status, out) == (BAD_INPUT, "")
+    assert len(err.splitlines()) == 1
+    assert option in err
+    assert arguments[-1] in err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_without_statistics_biases_says_so(prolu: Prolu, client: Client) -> None:
@@ -261,8 +322,8 @@ def test_a_checkpoint_is_downloaded_into_a_folder_of_its_own(
     prolu: Prolu, client: Client, finished: UUID, tmp_path: Path
 ) -> None:
     good = client.sweeps.runs(finished)[1].id
-    status, _, err = prolu("download", str(good))
-    assert status == OK
+    status, out, err = prolu("download", str(good))
+    assert (status, out) == (OK, "")
     assert "checksums good" in err
     assert (tmp_path / f"prolu-{str(good)[-8:]}-step-100" / "sae.safetensors").read_bytes() == WEIGHTS + b"100"
     assert prolu("download", str(good), "half", "--step", "50")[0] == OK

@@ -3,6 +3,7 @@
     app          the commands put together, and every error turned into lines and an exit status
     connecting   the client that says when it waits
     documents    read a spec from a file or standard input
+    places       what may be written where
     references   from what people type (`last`, part of an id) to an id
     submitting   submit, sweep, schema
     looking      ls, show, queue, results, version

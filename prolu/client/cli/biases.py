@@ -13,6 +13,7 @@ import typer
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
+from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find
 from prolu.client.client import Client
 from prolu.client.histograms import bar, common_edges, rebin, sparkline
@@ -39,6 +40,7 @@ def biases(
 ) -> None:
     """Show the histogram of the encoder biases of a run over training, or of each run of a sweep at its end."""
     check_picture(plot)
+    check_place("--plot", plot)
     with connect() as client:
         kind, found = find(client, reference)
         if plot is not None:
@@ -56,7 +58,8 @@ def _draw(client: Client, kind: Literal["run", "sweep"], found: UUID, population
     series = [biases_of_run(client, found)] if kind == "run" else biases_of_sweep(client, found)
     if not any(one.snapshots for one in series):
         raise BadInput(f"{kind} {found} has no bias statistics yet; wait until it trains.")
-    save(bias_figure(series, population=population), path)
+    with writing("--plot", path):
+        save(bias_figure(series, population=population), path)
     note(f"the picture is in {path}")
 
 

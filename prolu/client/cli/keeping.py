@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, print_json, short, size
+from prolu.client.cli.places import check_new_folder, writing
 from prolu.client.cli.references import find, find_run
+from prolu.client.errors import Conflict
 from prolu.client.runs import TERMINAL
-from prolu.client.wire import CheckpointRead
+from prolu.client.wire import CheckpointRead, RunRead
 
 
 def cancel(
@@ -25,13 +29,19 @@ def cancel(
 ) -> None:
     """Cancel runs, or every unfinished run of a sweep."""
     with connect() as client:
-        wished: list[UUID] = []
+        cancelled: list[RunRead] = []
+        ended = 0
         for kind, found in [find(client, reference) for reference in references]:
             if kind == "run":
-                wished.append(found)
-            else:
-                wished += [run.id for run in client.sweeps.runs(found) if run.state not in TERMINAL]
-        cancelled = [client.runs.cancel(run) for run in wished]
+                cancelled.append(client.runs.cancel(found))
+                continue
+            for run in client.sweeps.runs(found):
+                if run.state in TERMINAL:
+                    continue
+                try:
+                    cancelled.append(client.runs.cancel(run.id))
+                except Conflict:  # it ended since it was listed
+                    ended += 1
     if as_json:
         print_json(cancelled)
         return
@@ -39,6 +49,8 @@ def cancel(
         note(f"run {run.id} is {run.state}" + ("" if run.state in TERMINAL else ", and will be cancelled"))
     if not cancelled:
         note("nothing to cancel: every run has ended")
+    elif len(cancelled) + ended > 1:
+        note(f"{len(cancelled)} runs cancelled" + (f"; {ended} had ended before" if ended else ""))
 
 
 def download(
@@ -51,12 +63,14 @@ def download(
     step: Annotated[int | None, typer.Option(help="Step of the checkpoint; by default the last one.")] = None,
 ) -> None:
     """Download a checkpoint of a run and verify its checksums."""
+    check_new_folder("DIR", directory)
     with connect() as client:
         run = find_run(client, reference)
         checkpoint = _choose(run, client.runs.checkpoints(run), step)
         target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}")
         columns = (TextColumn("step {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, transient=True) as progress:
+        bars = Progress(*columns, transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        with writing("DIR", target), bars as progress:
             task = progress.add_task(str(checkpoint.step), total=checkpoint.bytes)
             client.checkpoints.download(checkpoint, target, on_bytes=lambda count: progress.advance(task, count))
     note(f"{len(checkpoint.files)} files ({size(checkpoint.bytes)}, checksums good) are in {target}")

@@ -13,6 +13,7 @@ from prolu import __version__
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
+from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find, find_sweep
 from prolu.client.client import Client
 from prolu.client.errors import ProluError
@@ -119,16 +120,20 @@ def results(
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
     check_picture(plot)
+    check_place("--output", output)
+    check_place("--plot", plot)
     with connect() as client:
         sweep = client.sweeps.get(find_sweep(client, reference))
         rows = client.sweeps.results(sweep.id)
     if output is not None:
-        _WRITERS[output.suffix](rows, output)
+        with writing("--output", output):
+            _WRITERS[output.suffix](rows, output)
         note(f"{len(rows)} rows are in {output}")
     if plot is not None:
         from prolu.client.plots import frontier_figure, save
 
-        save(frontier_figure(rows), plot)
+        with writing("--plot", plot):
+            save(frontier_figure(rows), plot)
         note(f"the picture is in {plot}")
     if as_json:
         print_json(rows.records())
