@@ -1,0 +1,112 @@
+"""What happens to a queue, one transaction each, for tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select, update
+
+from service.store import queue, reports
+from service.store.db import Database, database_now
+from service.store.models import AttemptRow, EventRow, RunRow
+from tests.service.store.specs import run_spec
+
+NOBODY = UUID(int=0)
+
+
+def submit(database: Database, owner_id: UUID, *, priority: int = 50, **changes: object) -> UUID:
+    with database.begin() as session:
+        return queue.submit_run(session, owner_id=owner_id, spec=run_spec(**changes), priority=priority).id
+
+
+def claim(database: Database, *run_ids: UUID, lease_seconds: float = 60) -> list[queue.Claim]:
+    with database.begin() as session:
+        return queue.claim(session, run_ids, holder="test", lease_seconds=lease_seconds)
+
+
+def say(database: Database, run_id: UUID, epoch: int, *messages: object, start: int = 1) -> int | None:
+    numbered = list(enumerate(messages, start=start))
+    with database.begin() as session:
+        return reports.apply(session, run_id, epoch, numbered, lease_seconds=60, node="node-1")  # type: ignore[arg-type]
+
+
+def lose(database: Database, run_id: UUID, epoch: int, failure_class: str, node: str | None = None) -> str | None:
+    with database.begin() as session:
+        return queue.lose(session, run_id, epoch, failure_class=failure_class, message="gone", node=node)  # type: ignore[arg-type]
+
+
+def cancel(database: Database, run_id: UUID) -> None:
+    with database.begin() as session:
+        queue.request_cancel(session, run_id)
+
+
+def settle(database: Database) -> int:
+    with database.begin() as session:
+        return queue.settle(session)
+
+
+def run_of(database: Database, run_id: UUID) -> RunRow:
+    with database.read() as session:
+        return session.get_one(RunRow, run_id)
+
+
+def state(database: Database, run_id: UUID) -> str:
+    return run_of(database, run_id).state
+
+
+def attempt_of(database: Database, run_id: UUID, epoch: int) -> AttemptRow:
+    with database.read() as session:
+        return session.get_one(AttemptRow, (run_id, epoch))
+
+
+def kinds(database: Database, run_id: UUID) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(EventRow.kind).where(EventRow.run_id == run_id).order_by(EventRow.id)))
+
+
+def candidates(database: Database, limit: int = 100) -> list[UUID]:
+    with database.read() as session:
+        return [candidate.run_id for candidate in queue.candidates(session, limit=limit)]
+
+
+def make_due(database: Database, run_id: UUID) -> None:
+    with database.begin() as session:
+        past = database_now(session) - timedelta(seconds=1)
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(not_before=past))
+
+
+def wait_out(database: Database, run_id: UUID) -> None:
+    """Let the pause before the next attempt pass, if there is one."""
+    make_due(database, run_id)
+    settle(database)
+
+
+def expire(database: Database, run_id: UUID) -> None:
+    with database.begin() as session:
+        past = database_now(session) - timedelta(seconds=1)
+        session.execute(update(AttemptRow).where(AttemptRow.run_id == run_id).values(lease_until=past))
+
+
+def wish(database: Database, run_id: UUID, desired: str) -> None:
+    with database.begin() as session:
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(desired_state=desired))
+
+
+def run_together(*jobs: Callable[[], None]) -> None:
+    failures: list[BaseException] = []
+
+    def guarded(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
