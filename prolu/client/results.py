@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from prolu.client.errors import ProluError
+from prolu.client.harmless import harmless
 from prolu.client.wire import ResultRow
 
 if TYPE_CHECKING:
@@ -87,7 +88,6 @@ class Results(Sequence[ResultRow]):
 
     def table(self, title: str | None = None) -> Table:
         """A rich table: what was set, the state, the main metrics, and the share of negative biases."""
-        from rich.markup import escape
         from rich.table import Table
 
         settings = self._telling_settings()
@@ -96,15 +96,15 @@ class Results(Sequence[ResultRow]):
         if any(row.variant is not None for row in self._rows):
             table.add_column("variant")
         for name in settings:
-            table.add_column(name.rpartition(".")[2], justify="right")
+            table.add_column(_safe(name.rpartition(".")[2]), justify="right")
         table.add_column("state")
         for name in (*_SHOWN_METRICS, "b < 0", "median b"):
             table.add_column(name, justify="right")
         for row in self._rows:
             cells = [str(row.point)]
             if any(other.variant is not None for other in self._rows):
-                cells.append(escape(row.variant or ""))
-            cells += [escape(_shown(row.set.get(name))) for name in settings]
+                cells.append(_safe(row.variant or ""))
+            cells += [_safe(_shown(row.set.get(name))) for name in settings]
             cells.append(f"[{_COLOURS.get(row.state, 'default')}]{row.state}[/]")
             cells += [_shown(row.metrics.get(name)) for name in _SHOWN_METRICS]
             cells += [_percent(row.bias.get("fraction_negative")), _shown(row.bias.get("median"))]
@@ -156,6 +156,13 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _safe(text: str) -> str:
+    """Text from elsewhere, safe as markup and for the terminal."""
+    from rich.markup import escape
+
+    return escape(harmless(text))
 
 
 def _percent(value: float | None) -> str:

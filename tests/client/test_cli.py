@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -444,3 +446,33 @@ def test_a_wait_that_people_would_notice_is_told_with_its_cause(capsys: pytest.C
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "prolu: trying again in 20 s, since http://service answers 503: The database is away.\n"
+
+
+def test_names_and_messages_neither_steer_the_terminal_nor_are_markup(prolu: Prolu, client: Client, desk: Desk) -> None:
+    sweep = client.sweeps.submit({**SWEEP, "name": "[red]x[/red]"})
+    for one in desk.claim():
+        desk.fail(one, "[red]x[/red]\x1b[2J\x9b1m\u202eabc")
+    for arguments in (["show", str(one)], ["watch", str(one)], ["watch", str(sweep.id)]):
+        _, out, err = prolu(*arguments)
+        assert not {"\x1b", "\x9b", "\u202e"} & set(out + err)
+        assert r"[red]x[/red]\x1b[2J\x9b1m\u202eabc" in out + err
+    for arguments in (["ls", "--sweeps"], ["show", str(sweep.id)], ["results", str(sweep.id)]):
+        assert "[red]x[/red]" in prolu(*arguments)[1]
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["biases", "RUN"]])
+def test_a_terminal_without_these_letters_gets_others(
+    service: Running, client: Client, desk: Desk, arguments: list[str]
+) -> None:
+    run = client.runs.submit({**RUN, "name": "\xe9t\xe9"})
+    desk.train(*desk.claim())
+    environment = {**os.environ, "PROLU_URL": service.url, "PROLU_TOKEN": service.token, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prolu.client.cli", *(str(run.id) if word == "RUN" else word for word in arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert "?" in done.stdout

@@ -22,8 +22,11 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of the `prolu` command."""
+    import io
     import sys
 
     from prolu.client.cli.app import run
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to fail
     sys.exit(run(sys.argv[1:]))

@@ -182,7 +182,7 @@ def _print_sweep(client: Client, sweep: SweepRead) -> None:
 
 def _print_run(client: Client, run: RunRead) -> None:
     console = out()
-    phase = f", {run.progress.phase.replace('_', ' ')}" if run.progress else ""
+    phase = f", {user_text(run.progress.phase.replace('_', ' '))}" if run.progress else ""
     facts = {
         "run": str(run.id),
         "name": user_text(run.name),
@@ -191,14 +191,16 @@ def _print_run(client: Client, run: RunRead) -> None:
         "state": state(run.state) + (f" (wished: {run.desired_state})" if run.desired_state != "running" else ""),
         "step": f"{run.step:,} of {run.total_steps:,}{phase}",
         "submitted": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(run.created_at)}), priority {run.priority}",
-        "digest": run.digest,
+        "digest": user_text(run.digest),
     }
     if run.failure_class:
         facts["failure"] = run.failure_class
     if run.message:
         facts["message"] = user_text(run.message)
     if run.metrics:
-        facts["metrics"] = ", ".join(f"{name} {number(value)}" for name, value in sorted(run.metrics.items()))
+        facts["metrics"] = ", ".join(
+            f"{user_text(name)} {number(value)}" for name, value in sorted(run.metrics.items())
+        )
     _facts(console, facts)
     attempts = [
         (

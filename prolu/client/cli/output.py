@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from prolu.client.harmless import harmless
+
 _WIDTH_WITHOUT_TERMINAL = 200
 COLOURS = {
     "succeeded": "green",
@@ -30,8 +32,8 @@ def out() -> Console:
 
 
 def note(line: str) -> None:
-    """One line for people, on standard error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    """One line for people, on standard error; what would steer the terminal is escaped."""
+    print(harmless(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_json(value: Any) -> None:
@@ -86,8 +88,8 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence[str]], title: str 
 
 
 def user_text(text: str | None) -> str:
-    """Text from elsewhere, safe as markup."""
-    return escape(text or "")
+    """Text from elsewhere, safe as markup and for the terminal."""
+    return escape(harmless(text or ""))
 
 
 def number(value: float | None, digits: int = 4) -> str:

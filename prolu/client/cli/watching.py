@@ -175,7 +175,7 @@ def _doing(run: RunSummary) -> str:
 
 def _show_end(run: RunRead) -> None:
     if run.metrics:
-        rows = [(name, number(value)) for name, value in sorted(run.metrics.items())]
+        rows = [(user_text(name), number(value)) for name, value in sorted(run.metrics.items())]
         out().print(table({"metric": "left", "held out": "right"}, rows))
     why = f" ({run.failure_class}): {run.message}" if run.failure_class else ""
     note(f"run {run.id} {run.state} after {run.step} of {run.total_steps} steps{why}")
