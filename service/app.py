@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from prolu import __version__
 from service.api import checkpoints, openapi, problems, queue, runs, sweeps, system
 from service.api.context import Services
 from service.api.middleware import Surround
+from service.api.parameters import only_known
 from service.settings import Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
@@ -47,6 +48,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         title="prolu",
         version=__version__,
         lifespan=lifespan,
+        dependencies=[Depends(only_known)],
         redirect_slashes=False,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from service.api.problems import REQUEST_ID, for_service_error, problem
-from service.domain.errors import TooLarge
+from service.domain.errors import TooLarge, WrongMediaType
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +63,16 @@ class Surround:
                 tell("request", method=scope["method"], path=scope["path"], status=answer["status"], ms=milliseconds)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        """Pass the request on, unless its body is, or turns out to be, longer than is read."""
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        """Pass the request on, unless its body is encoded, or is, or turns out to be, longer than is read."""
+        headers = dict(scope["headers"])
+        coding = headers.get(b"content-encoding", b"").decode("latin-1").strip()
+        if coding.lower() not in ("", "identity"):
+            refusal = WrongMediaType(
+                f"The Content-Encoding of the body is {coding[:80]!r}; send it as it is, without any."
+            )
+            await for_service_error(refusal, request_id)(scope, receive, send)
+            return
+        announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:18]) > self._max_body_bytes:
             await for_service_error(self._too_large(), request_id)(scope, receive, send)
             return

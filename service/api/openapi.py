@@ -77,6 +77,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _tell_errors(responses: dict[str, Any], *, needs_token: bool) -> None:
     """Add the errors that every operation may answer, and give all of them the shape of a problem."""
+    responses.setdefault("422", {})  # an unknown query parameter
     if needs_token:
         responses.setdefault("401", {})
         responses.setdefault("503", {})

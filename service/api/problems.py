@@ -135,15 +135,24 @@ def _says_json(request: Request) -> bool:
 
 
 def _on_http_exception(request: Request, error: Any) -> Response:
-    status = error.status_code
+    status, headers = error.status_code, error.headers
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "POST" and ":" in request.url.path.split("/")[-1]:
+        status, headers = HTTPStatus.NOT_FOUND, None  # an unknown verb looks like the id of something that can be read
     details = {
-        400: "The body could not be read as JSON (nested too deeply, or with numbers too long); correct it.",
+        400: _unreadable(error.__cause__),
         404: f"There is nothing at {request.url.path}; GET /openapi.json lists what there is.",
         405: f"{request.method} is not possible at {request.url.path}; see the Allow header for what is.",
     }
     detail = details.get(status, str(error.detail))
     code = _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
-    return problem(status, code, detail, request_id_of(request), headers=error.headers)
+    return problem(status, code, detail, request_id_of(request), headers=headers)
+
+
+def _unreadable(cause: BaseException | None) -> str:
+    if isinstance(cause, UnicodeDecodeError):
+        wrong = f"byte {cause.object[cause.start]:#04x} at position {cause.start}"
+        return f"The body is not UTF-8 ({wrong}); send JSON in UTF-8."
+    return "The body could not be read as JSON (nested too deeply, or with numbers too long); correct it."
 
 
 def _on_database_out_of_reach(request: Request, error: Any) -> Response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
@@ -95,6 +97,26 @@ def test_a_body_that_is_not_json_is_malformed(quick_api: Api, content: bytes) ->
     problem_of(post_raw(quick_api, content), 400, "malformed_request")
 
 
+def test_a_body_that_is_not_utf_8_is_told_so(quick_api: Api) -> None:
+    content = b'{"spec": {"name": "caf\xe9"}}'
+    problem = problem_of(post_raw(quick_api, content), 400, "malformed_request")
+    assert problem.detail == "The body is not UTF-8 (byte 0xe9 at position 22); send JSON in UTF-8."
+    assert "nested too deeply" in problem_of(post_raw(quick_api, b"[" * 100_000), 400, "malformed_request").detail
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
+def test_a_compressed_body_is_refused_as_such(quick_api: Api, coding: str) -> None:
+    content = gzip.compress(json.dumps(RUN).encode())
+    answer = post_raw(quick_api, content, **{"Content-Encoding": coding})
+    problem = problem_of(answer, 415, "unsupported_media_type")
+    assert problem.detail == f"The Content-Encoding of the body is {coding!r}; send it as it is, without any."
+
+
+def test_a_body_that_says_it_is_not_encoded_is_read(quick_api: Api) -> None:
+    answer = post_raw(quick_api, json.dumps(RUN).encode(), **{"Content-Encoding": "identity"})
+    assert answer.status_code == 201
+
+
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"3", b'"spec"'])
 def test_a_body_that_is_no_mapping_says_so(quick_api: Api, content: bytes) -> None:
     assert "mapping" in problem_of(post_raw(quick_api, content), 422, "invalid_request").detail
@@ -159,6 +181,34 @@ def test_a_body_just_short_enough_is_read(quick_api: Api) -> None:
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/runs/", "/v2/runs"])
 def test_an_unknown_address_is_not_found(quick_api: Api, path: str) -> None:
     problem_of(quick_api.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path", [f"/v1/runs/{UUID(int=7)}:explode", "/v1/runs/7:explode", f"/v1/sweeps/{UUID(int=7)}:cancel", "/v1/runs:x"]
+)
+def test_an_unknown_verb_is_not_found(quick_api: Api, path: str) -> None:
+    assert path in problem_of(quick_api.post(path), 404, "not_found").detail
+
+
+def test_an_unknown_query_parameter_is_named_with_the_known_ones(quick_api: Api) -> None:
+    problem = problem_of(quick_api.get("/v1/runs", stat="queued", limt=1), 422, "invalid_request")
+    assert problem.detail == (
+        "The query parameter 'stat' is not known here; did you mean 'state'? Known are cursor, limit, owner, state, sweep_id. "
+        "The query parameter 'limt' is not known here; did you mean 'limit'? "
+        "Known are cursor, limit, owner, state, sweep_id."
+    )
+    problem = problem_of(quick_api.post("/v1/runs?dry_run=1", RUN), 422, "invalid_request")
+    assert problem.detail == "The query parameter 'dry_run' is not known here; none is; leave it out."
+
+
+@pytest.mark.parametrize("path", ["/v1/me", "/v1/version", "/livez", "/readyz", "/v1/queue", "/v1/sweeps"])
+def test_no_address_takes_an_unknown_query_parameter(quick_api: Api, path: str) -> None:
+    problem_of(quick_api.get(path, x="1"), 422, "invalid_request")
+
+
+def test_readyz_waits_for_no_writer(quick_api: Api) -> None:
+    with quick_api.database.begin():
+        assert quick_api.get("/readyz").status_code == 200
 
 
 def test_a_wrong_method_is_told_which_are_right(quick_api: Api) -> None:
