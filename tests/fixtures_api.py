@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -49,10 +50,10 @@ class Api:
 
 
 @contextmanager
-def running_api(folder: Path, **changes: Any) -> Iterator[Api]:
+def running_api(folder: Path, *, hub_transport: httpx.BaseTransport | None = None, **changes: Any) -> Iterator[Api]:
     """Run the application with everything below `folder`, unless `changes` says otherwise."""
     settings = Settings(data_dir=folder, **changes)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+    with TestClient(create_app(settings, hub_transport=hub_transport), raise_server_exceptions=False) as http:
         http.headers["Authorization"] = f"Bearer {settings.token_file.read_text().strip()}"
         yield Api(http, settings)
 

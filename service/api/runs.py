@@ -42,7 +42,7 @@ def submit_run(
 
     def check() -> None:
         with services.database.read() as session:
-            offers = nodes.nodes(session)
+            offers = nodes.believed_nodes(session)
         mistakes = inputs.check(body.spec, services.surroundings, offers)
         if mistakes:
             raise invalid(mistakes, "spec")

