@@ -16,12 +16,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import uvicorn
-from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from service import logs
 from service.app import create_app, start
-from service.settings import Settings
+from service.settings import Settings, WrongSetting, read_settings
 from service.store import schema
 from service.store.db import Database
 from service.store.users import ensure_local_token
@@ -37,11 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _options(arguments)
     try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = "PROLU_" + "_".join(str(part) for part in first["loc"]).upper()
-        return _refuse(f"The setting {name} is wrong: {first['msg']}; correct it.", _WRONG_SETTING)
+        settings = read_settings()
+    except WrongSetting as error:
+        return _refuse(str(error), _WRONG_SETTING)
     logs.configure(level=settings.log_level, style=settings.log_format)
     try:
         match options.command:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -106,3 +106,17 @@ class Settings(BaseSettings):
 
 def _below(home: Path, chosen: Path, default: str) -> Path:
     return home / default if chosen == Path() else chosen.expanduser().absolute()
+
+
+class WrongSetting(ValueError):
+    """A setting is wrong; the sentence names its variable. A process that meets it ends with exit status 2."""
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment. Raises WrongSetting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "PROLU_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise WrongSetting(f"The setting {name} is wrong: {first['msg']}; correct it.") from None

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from service import logs
-from service.settings import Settings
+from service.settings import read_settings
 from service.store import schema
 from service.store.db import Database
 from workers.cluster import RayCluster
@@ -25,19 +25,23 @@ _SCHEMA_POLL_SECONDS = 1.0
 
 
 def main() -> int:
-    """Connect to the database and to Ray, and dispatch. Returns the exit code."""
+    """Connect to the database and to Ray, and dispatch. Returns the exit code: 0, or 2 where a setting is wrong."""
     argparse.ArgumentParser(
         prog="python -m workers",
         description="Dispatch the queue to Ray until SIGTERM or SIGINT. Configured by PROLU_ variables alone.",
     ).parse_args()
-    settings = Settings()
+    try:
+        settings = read_settings()
+        database = Database(settings.database_url)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     logs.configure(level=settings.log_level, style=settings.log_format)
     if settings.ray_address is None:
         sys.stderr.write("No Ray cluster is named. Set PROLU_RAY_ADDRESS to host:port, or use `prolu up`.\n")
         return 2
     ended = threading.Event()
     _end_on_signals(ended)
-    database = Database(settings.database_url)
     _await_schema(database, ended)
     if not ended.is_set():
         log.info("connecting_to_ray", address=settings.ray_address)
