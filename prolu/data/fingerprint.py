@@ -1,7 +1,7 @@
 """Content hashes of files, remembered by path, size, change time and inode so that unchanged files are hashed once.
 
-A file that changes gets a new time, so a stale hash is never returned; rot that leaves size and time alone is found
-only by hashing again (remove `fingerprints/` from the cache folder).
+The change time is the kernel's (ctime), which no program can set back, so an edit shows however it is dated; rot that leaves size and
+time alone is found only by hashing again (remove `fingerprints/` from the cache folder).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def remembered(what: str, paths: Sequence[Path], compute: Callable[[], list[str]
 
     `what` names the computation, with a version: change it when the computation changes.
     """
-    states = [(str(path), state.st_size, state.st_mtime_ns, state.st_ino) for path in paths for state in [path.stat()]]
+    states = [(str(path), state.st_size, state.st_ctime_ns, state.st_ino) for path in paths for state in [path.stat()]]
     memory = cache_dir / "fingerprints" / f"{digest_of([what, states])}.json"
     if memory.exists():
         hashes: list[str] = json.loads(memory.read_bytes())

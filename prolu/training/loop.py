@@ -73,8 +73,9 @@ def _failed(attempt: Attempt, failure_class: FailureClass, message: str, trace: 
 def _calmer(spec: RunSpec) -> str:
     training = spec.training
     return (
-        f"lower training.optimizer.learning_rate (now {training.optimizer.learning_rate:g}), "
-        f"or raise training.lr_warmup_steps (now {training.lr_warmup_steps})."
+        f"lower training.optimizer.learning_rate (now {training.optimizer.learning_rate:g}) "
+        f"or sparsity.coefficient (now {spec.sparsity.coefficient:g}), "
+        f"or raise training.lr_warmup_steps (now {training.lr_warmup_steps}); at step 1, look at the data too."
     )
 
 
