@@ -1,7 +1,7 @@
 """Content hashes of files, remembered by path, size, change time and inode so that unchanged files are hashed once.
 
-The change time is the kernel's (ctime), which no program can set back, so an edit shows however it is dated; rot that leaves size and
-time alone is found only by hashing again (remove `fingerprints/` from the cache folder).
+The change time is the kernel's (ctime), which no program can set back, so an edit shows however it is dated; rot that
+leaves size and time alone is found only by hashing again (remove `fingerprints/` from the cache folder).
 """
 
 from __future__ import annotations
