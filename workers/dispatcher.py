@@ -89,7 +89,7 @@ class Dispatcher:
         try:
             self.tick()
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            log.warning("database_unavailable", error=str(error))
+            log.warning("database_unavailable", error=_first_line(error))
             self._hearing_since = self._clock()
             pause = _DATABASE_RETRY_SECONDS
         ended.wait(max(0.0, pause - (self._clock() - began)))
