@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from prolu.models.nonlinearity import keep_where_positive, prolu, relu
-from prolu.spec.sae import Estimator, ProluSae, ReluLike, ReluSae, SaeSpec, Ste
+from prolu.spec.estimators import Estimator, ReluLike, Ste
+from prolu.spec.sae import ProluSae, ReluSae, SaeSpec
 
 Activation = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,6 +36,8 @@ def activation_of(spec: SaeSpec) -> Activation:
             return relu_with_true_gradient
         case ProluSae(estimator=estimator):
             return _prolu_by(estimator)
+        case _:
+            raise NotImplementedError(spec.kind)
 
 
 def _prolu_by(estimator: Estimator) -> Activation:
@@ -43,6 +46,8 @@ def _prolu_by(estimator: Estimator) -> Activation:
             return prolu_relu_like
         case Ste():
             return prolu_ste
+        case _:
+            raise NotImplementedError(estimator.kind)
 
 
 def relu_with_true_gradient(

@@ -14,29 +14,76 @@ from prolu.spec.data import (
     TextCorpus,
 )
 from prolu.spec.document import is_sweep, json_schema, parse, validate
+from prolu.spec.estimators import (
+    Estimator,
+    Interpolated,
+    Kernel,
+    ReluLike,
+    Ste,
+    SteBiasOnly,
+    SteInputOnly,
+    Surrogate,
+)
 from prolu.spec.mistakes import Mistake, SpecError, explain
 from prolu.spec.resources import ResourcesSpec
-from prolu.spec.run import RunSpec
-from prolu.spec.sae import Estimator, ProluSae, ReluLike, ReluSae, SaeSpec, Ste
-from prolu.spec.sparsity import L1, SparsitySpec, SqrtL1
+from prolu.spec.run import ExportFormat, RunSpec
+from prolu.spec.sae import (
+    BatchTopKSae,
+    GatedSae,
+    JumpReluSae,
+    MatryoshkaBatchTopKSae,
+    ProluHybridSae,
+    ProluSae,
+    ReluSae,
+    SaeSpec,
+    TopKSae,
+)
+from prolu.spec.sparsity import L0, L1, L0Controller, L1DecoderNorm, NoPenalty, SparsitySpec, SqrtL1, Tanh
 from prolu.spec.sweep import SweepSpec, Variant
-from prolu.spec.training import AdamSpec, TrainingSpec
+from prolu.spec.training import (
+    AdamSpec,
+    AdamWSpec,
+    GradientAlignmentSpec,
+    MuonSpec,
+    OptimizerSpec,
+    RAdamSpec,
+    ResamplingSpec,
+    TrainingSpec,
+)
 
 __all__ = [
+    "L0",
     "L1",
     "AdamSpec",
+    "AdamWSpec",
+    "BatchTopKSae",
     "Corpus",
     "DataSpec",
     "Estimator",
+    "ExportFormat",
+    "GatedSae",
+    "GradientAlignmentSpec",
     "HubCorpus",
+    "Interpolated",
     "JsonlCorpus",
+    "JumpReluSae",
+    "Kernel",
+    "L0Controller",
+    "L1DecoderNorm",
     "LanguageModelData",
+    "MatryoshkaBatchTopKSae",
     "Mistake",
+    "MuonSpec",
+    "NoPenalty",
+    "OptimizerSpec",
     "ParquetCorpus",
+    "ProluHybridSae",
     "ProluSae",
     "PythonDocsCorpus",
+    "RAdamSpec",
     "ReluLike",
     "ReluSae",
+    "ResamplingSpec",
     "ResourcesSpec",
     "RunSpec",
     "SaeSpec",
@@ -45,9 +92,14 @@ __all__ = [
     "SpecError",
     "SqrtL1",
     "Ste",
+    "SteBiasOnly",
+    "SteInputOnly",
+    "Surrogate",
     "SweepSpec",
     "SyntheticData",
+    "Tanh",
     "TextCorpus",
+    "TopKSae",
     "TrainingSpec",
     "Variant",
     "canonical_json",

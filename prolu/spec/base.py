@@ -71,6 +71,7 @@ def _storable(text: str, place: tuple[str | int, ...]) -> None:
 # Numbers are strict: a string or a boolean where a number belongs is a mistake, never a number.
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True), AfterValidator(_without_negative_zero)]
+Flag = Annotated[bool, Field(strict=True)]
 Version = Annotated[Literal[1], BeforeValidator(_not_boolean)]
 # A value whose place, and so whose type, is known only once the sweep is expanded.
 Plain = Annotated[Any, AfterValidator(_plain)]

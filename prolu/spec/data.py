@@ -9,16 +9,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec, refusal
+from prolu.spec.base import Flag, Integer, Number, Spec, refusal
 from prolu.spec.text import HubName, Label, Location
 
-Normalisation = Literal["none", "per_token"]
-Hook = Literal["resid_pre", "resid_post"]
+Normalisation = Literal["none", "per_token", "dataset_rms"]
+Hook = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_hidden"]
 
 
 class _Data(Spec):
     normalisation: Normalisation = "per_token"
-    """`per_token`, the default and the post's, scales activations to ||x|| = sqrt(d_in) and the output back; `none` does not."""
+    """`per_token`, the default and the post's, scales each activation to ||x|| = sqrt(d_in), `dataset_rms` all of them by one
+    factor to a mean ||x||^2 of d_in, and both the output back; `none` does not."""
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the order in which activations are read (and, for synthetic data, of the data). Default 0."""
 
@@ -38,6 +39,12 @@ class SyntheticData(_Data):
     """Mean number of features active in one sample, each with probability active_features / n_features. Default 8."""
     noise_std: Annotated[Number, Field(ge=0)] = 0.01
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
+    magnitudes: Literal["uniform", "constant", "exponential", "lognormal"] = "uniform"
+    """Law of an active feature's magnitude, of mean 1: uniform on [0.5, 1.5], the default, or log-normal with sigma 0.5."""
+    correlation: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    """Correlation of the activity of two features of one group: 0, the default, independent; 1, always together."""
+    group_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 4
+    """Features per group, in index order; matters only if `correlation` is above 0. Default 4."""
     eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
     """Held-out samples for evaluation, drawn apart from the training stream. Default 8192."""
 
@@ -52,12 +59,13 @@ class SyntheticData(_Data):
 
 
 class ShardsData(_Data):
-    """Activations that already lie in files: `.safetensors` (key `activations`) or `.npy`, each (tokens, d_in)."""
+    """Activations that already lie in files: `.safetensors` (key `activations`), `.npy`, or `.parquet` (a column `activations` of
+    lists), each (rows, d_in)."""
 
     kind: Literal["shards"] = "shards"
     """Tag of the union."""
     path: Location
-    """Folder with the shards, read in name order; must lie under a data root of the operator."""
+    """Folder, or `s3://` or `gs://` prefix, with the shards, read in name order; must lie under a data root of the operator."""
     eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
     """Rows at the end of the last shards that are held out for evaluation. Default 16384."""
 
@@ -124,7 +132,7 @@ Corpus = Annotated[
 
 
 class LanguageModelData(_Data):
-    """Residual-stream activations of a causal language model, extracted once and shared by every run that asks for the same."""
+    """Activations of a causal language model, extracted once and shared by every run that asks for the same, or streamed."""
 
     kind: Literal["language_model"] = "language_model"
     """Tag of the union."""
@@ -133,13 +141,21 @@ class LanguageModelData(_Data):
     revision: Label | None = None
     """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable. By default the main branch."""
     hook: Hook = "resid_post"
-    """`resid_pre` reads the residual stream before the block, `resid_post`, the default, after it."""
+    """`resid_pre` reads the residual stream before the block, `resid_post`, the default, after it; `attn_out` and `mlp_out` what
+    attention and MLP add to it, `mlp_hidden` the MLP's hidden layer, before its last matrix."""
     block: Annotated[Integer, Field(ge=0, le=1_000)]
     """Index of the transformer block, from 0; the forward pass stops after it."""
     corpus: Corpus
     """The text; split by document into training and held-out parts."""
     context_length: Annotated[Integer, Field(ge=2, le=131_072)] = 128
-    """Tokens in one context; documents are packed end to end. Default 128, as in the ProLU post."""
+    """Tokens in one context. Default 128, as in the ProLU post."""
+    packing: Literal["concatenate", "document"] = "concatenate"
+    """`concatenate`, the default, packs documents end to end; `document` starts each in a context of its own, whose rest stays
+    unused."""
+    prepend_bos: Flag = False
+    """Begin each context with the tokenizer's beginning-of-sequence token. Default false."""
+    special_tokens: Literal["keep", "drop"] = "keep"
+    """Whether activations at special tokens are kept, the default, or dropped. The model reads the tokens either way."""
     tokens: Annotated[Integer, Field(ge=1, le=100_000_000_000)]
     """Training activations to extract; a run that needs more reads them again in a new order."""
     eval_tokens: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
@@ -148,6 +164,14 @@ class LanguageModelData(_Data):
     """Positions dropped at the start of each context, where attention sinks have outlier norms. Default 0."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision in which activations are stored; the model itself runs in float32 on the CPU. Default float32."""
+    mode: Literal["cached", "streaming"] = "cached"
+    """`cached`, the default, stores activations and shuffles all of them; `streaming` runs the model beside the training, stores
+    only token ids, and mixes within a buffer."""
+    buffer_tokens: Annotated[Integer, Field(ge=2, le=1_000_000_000)] = 262_144
+    """Activations in the buffer of `streaming`; each batch mixes its two halves, an older and a newer. Default 262144."""
+    ce_tokens: Annotated[Integer, Field(ge=0, le=10_000_000)] = 4_096
+    """Held-out tokens on which cross-entropy is measured with the reconstruction in the place of the activation; 0 for none.
+    Default 4096."""
 
     @model_validator(mode="after")
     def _some_positions_are_left(self) -> Self:

@@ -77,8 +77,36 @@ class BiasPopulation(Record):
     """Effective thresholds max(0, -b)."""
 
 
+class JointHistogram(Record):
+    """Counts in a grid of bins; values beyond an edge count in the bin at that edge."""
+
+    x_edges: list[float]
+    """Edges of the rows, rising."""
+    y_edges: list[float]
+    """Edges of the columns, rising."""
+    counts: list[list[int]]
+    """Latents, by row and column; they sum to the number of latents."""
+
+
+class BiasChange(Record):
+    """How the biases moved since the snapshot before."""
+
+    since_step: int
+    """Step of the snapshot before."""
+    sign_flips: int
+    """Latents whose bias changed from negative to not negative, or back."""
+    drift_mean: float
+    """Mean of b now minus b then."""
+    drift_rms: float
+    """Root mean square of b now minus b then."""
+
+
 class BiasStatistics(Record):
-    """The encoder biases at one step: of all latents, and of the alive and the dead apart."""
+    """The gate's biases at one step: of all latents, and of the alive and the dead apart.
+
+    The bias is b with "a latent can fire iff m + b > 0": b_enc of relu and prolu kinds, b_gate of gated, b_enc - theta of
+    jumprelu and of the batch kinds, b_enc of topk, which has no gate of its own.
+    """
 
     all: BiasPopulation
     """Every latent."""
@@ -86,6 +114,14 @@ class BiasStatistics(Record):
     """Latents that fired within the dead window."""
     dead: BiasPopulation
     """Latents that did not."""
+    change: BiasChange | None = None
+    """Since the snapshot before; null in the first."""
+    density: Histogram | None = None
+    """log10 of each latent's firing frequency, a moving average over dead_window_tokens; below 1e-8 counts as 1e-8."""
+    bias_by_frequency: JointHistogram | None = None
+    """Bias (rows) against log10 of the firing frequency (columns)."""
+    bias_by_decoder_norm: JointHistogram | None = None
+    """Bias (rows) against the norm of the latent's decoder row (columns)."""
 
 
 class Progress(Record):
@@ -129,11 +165,48 @@ class BiasSnapshot(Record):
     """The statistics."""
 
 
+class Estimate(Record):
+    """A mean over repetitions, with its error."""
+
+    mean: float
+    """Arithmetic mean."""
+    standard_error: float
+    """Sample standard deviation over the square root of n; 0 for n = 1, where it is unknown."""
+    n: int
+    """Repetitions."""
+
+
+class Alignment(Record):
+    """How one estimator's update lies to one direction, in one group of parameters."""
+
+    estimator: str
+    """The estimator, as compact JSON of its spec."""
+    objective: Literal["l0", "reconstruction", "l1"]
+    """Whose descent direction: l0 smoothed with `bandwidth`, the exact reconstruction loss, or the exact L1 penalty."""
+    bandwidth: float | None
+    """Width of the smoothing; null where nothing is smoothed."""
+    group: str
+    """Parameters compared: W_enc, b_enc, W_dec, b_dec, or all."""
+    cosine: Estimate
+    """Cosine over batches; left out of the mean where a direction is zero, so n may be smaller than the batches."""
+
+
+class DiagnosticsMeasured(Record):
+    """What was measured of a checkpoint beyond its metrics."""
+
+    kind: Literal["diagnostics"] = "diagnostics"
+    """Tag of the union."""
+    step: int
+    """Optimizer steps done."""
+    gradient_alignment: list[Alignment]
+    """Question 8: do straight-through gradients point more toward minimising l0?"""
+
+
 class CheckpointFile(Record):
     """One file of a checkpoint."""
 
     name: str
-    """File name within the checkpoint's folder."""
+    """Path within the checkpoint's folder, with `/`; exports lie in a folder named by their format."""
     bytes: int
     """Size."""
     sha256: str
@@ -196,6 +269,6 @@ class Stopped(Record):
 
 Outcome = Succeeded | Failed | Stopped
 Report = Annotated[
-    Progress | MetricPoint | BiasSnapshot | CheckpointWritten | Succeeded | Failed | Stopped,
+    Progress | MetricPoint | BiasSnapshot | DiagnosticsMeasured | CheckpointWritten | Succeeded | Failed | Stopped,
     Field(discriminator="kind"),
 ]

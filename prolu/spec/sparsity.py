@@ -1,4 +1,4 @@
-"""What is paid for being active: the sparsity penalty and its coefficient."""
+"""What is paid for being active: the sparsity penalty, its coefficient, and who steers it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,35 @@ from pydantic import Field
 from prolu.spec.base import Integer, Number, Spec
 
 
+class L0Controller(Spec):
+    """Steers the coefficient to a mean l0: after each step, lambda *= exp(rate * clamp(log(l0 / target_l0), -1, 1))."""
+
+    target_l0: Annotated[Number, Field(gt=0)]
+    """Mean number of active latents per token to reach."""
+    rate: Annotated[Number, Field(gt=0, le=1)] = 0.003
+    """How fast lambda follows, per step. Default 0.003: an e-fold in 333 steps while l0 is off by e or more; our choice."""
+    pause_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 500
+    """Steps after a resample on which lambda is left alone, since l0 is not itself then. Default 500; our choice."""
+
+
+class NoPenalty(Spec):
+    """Nothing is paid; for the TopK kinds, whose k is the sparsity."""
+
+    kind: Literal["none"] = "none"
+    """Tag of the union."""
+
+
 class _Sparsity(Spec):
     coefficient: Annotated[Number, Field(ge=0)]
     """lambda, the weight of the penalty beside the reconstruction loss. Its scale depends on `training.reconstruction`."""
     warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Steps over which the coefficient rises linearly from 0. Default 0, as in the post."""
+    controller: L0Controller | None = None
+    """Steers lambda to a target l0, beginning with `coefficient` once it is warm; by default nobody does."""
 
 
 class L1(_Sparsity):
-    """lambda * mean over the batch of sum_i acts_i."""
+    """lambda * mean over the batch of sum_i acts_i; of a gated SAE, of relu(m + b_gate)."""
 
     kind: Literal["l1"] = "l1"
     """Tag of the union."""
@@ -32,4 +52,27 @@ class SqrtL1(_Sparsity):
     """Keeps the gradient finite at acts = 0. Default 1e-6, as in the post."""
 
 
-SparsitySpec = Annotated[L1 | SqrtL1, Field(discriminator="kind")]
+class L1DecoderNorm(_Sparsity):
+    """lambda * mean over the batch of sum_i acts_i * ||W_dec_i||, for decoders of free norm (Anthropic, April 2024 update)."""
+
+    kind: Literal["l1_decoder_norm"] = "l1_decoder_norm"
+    """Tag of the union."""
+
+
+class Tanh(_Sparsity):
+    """lambda * mean over the batch of sum_i tanh(scale * acts_i * ||W_dec_i||) (Anthropic, January 2025 update)."""
+
+    kind: Literal["tanh"] = "tanh"
+    """Tag of the union."""
+    scale: Annotated[Number, Field(gt=0)] = 4.0
+    """How soon an act counts as one. Default 4, Anthropic's."""
+
+
+class L0(_Sparsity):
+    """lambda * mean over the batch of sum_i 1[z_i > theta_i], for `jumprelu`: theta gets -(1/epsilon) K((z - theta)/epsilon)."""
+
+    kind: Literal["l0"] = "l0"
+    """Tag of the union."""
+
+
+SparsitySpec = Annotated[NoPenalty | L1 | SqrtL1 | L1DecoderNorm | Tanh | L0, Field(discriminator="kind")]

