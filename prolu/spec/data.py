@@ -18,8 +18,7 @@ Hook = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_hidden"]
 
 class _Data(Spec):
     normalisation: Normalisation = "per_token"
-    """`per_token`, the default and the post's, scales each activation to ||x|| = sqrt(d_in), `dataset_rms` all of them by one
-    factor to a mean ||x||^2 of d_in, and both the output back; `none` does not."""
+    """Default `per_token`, the post's: each ||x|| = sqrt(d_in); `dataset_rms`: mean ||x||^2 = d_in; both undone after; `none`."""
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the order in which activations are read (and, for synthetic data, of the data). Default 0."""
 
@@ -65,7 +64,7 @@ class ShardsData(_Data):
     kind: Literal["shards"] = "shards"
     """Tag of the union."""
     path: Location
-    """Folder, or `s3://` or `gs://` prefix, with the shards, read in name order; must lie under a data root of the operator."""
+    """Folder or `s3://` or `gs://` prefix with the shards, read in name order; must lie under a data root of the operator."""
     eval_samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
     """Rows at the end of the last shards that are held out for evaluation. Default 16384."""
 
@@ -141,8 +140,7 @@ class LanguageModelData(_Data):
     revision: Label | None = None
     """Branch, tag or commit of a Hugging Face model; a commit makes the run repeatable. By default the main branch."""
     hook: Hook = "resid_post"
-    """`resid_pre` reads the residual stream before the block, `resid_post`, the default, after it; `attn_out` and `mlp_out` what
-    attention and MLP add to it, `mlp_hidden` the MLP's hidden layer, before its last matrix."""
+    """The residual stream before or after (the default) the block, what attention or MLP add to it, or the MLP's hidden layer."""
     block: Annotated[Integer, Field(ge=0, le=1_000)]
     """Index of the transformer block, from 0; the forward pass stops after it."""
     corpus: Corpus
@@ -150,8 +148,7 @@ class LanguageModelData(_Data):
     context_length: Annotated[Integer, Field(ge=2, le=131_072)] = 128
     """Tokens in one context. Default 128, as in the ProLU post."""
     packing: Literal["concatenate", "document"] = "concatenate"
-    """`concatenate`, the default, packs documents end to end; `document` starts each in a context of its own, whose rest stays
-    unused."""
+    """`concatenate`, the default, packs documents end to end; `document` begins a context with each, its rest unused."""
     prepend_bos: Flag = False
     """Begin each context with the tokenizer's beginning-of-sequence token. Default false."""
     special_tokens: Literal["keep", "drop"] = "keep"
@@ -165,13 +162,11 @@ class LanguageModelData(_Data):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision in which activations are stored; the model itself runs in float32 on the CPU. Default float32."""
     mode: Literal["cached", "streaming"] = "cached"
-    """`cached`, the default, stores activations and shuffles all of them; `streaming` runs the model beside the training, stores
-    only token ids, and mixes within a buffer."""
+    """`cached`, the default, stores activations and shuffles them all; `streaming` runs the model anew and mixes in a buffer."""
     buffer_tokens: Annotated[Integer, Field(ge=2, le=1_000_000_000)] = 262_144
     """Activations in the buffer of `streaming`; each batch mixes its two halves, an older and a newer. Default 262144."""
     ce_tokens: Annotated[Integer, Field(ge=0, le=10_000_000)] = 4_096
-    """Held-out tokens on which cross-entropy is measured with the reconstruction in the place of the activation; 0 for none.
-    Default 4096."""
+    """Held-out tokens on which cross-entropy is measured with the reconstruction spliced in; 0 for none. Default 4096."""
 
     @model_validator(mode="after")
     def _some_positions_are_left(self) -> Self:

@@ -198,8 +198,8 @@ class DiagnosticsMeasured(Record):
     """Tag of the union."""
     step: int
     """Optimizer steps done."""
-    gradient_alignment: list[Alignment]
-    """Question 8: do straight-through gradients point more toward minimising l0?"""
+    gradient_alignment: list[Alignment] = []
+    """How the update of each estimator lies to directions of descent; by default none."""
 
 
 class CheckpointFile(Record):

@@ -90,7 +90,7 @@ class GradientAlignmentSpec(Spec):
         0.1,
         0.3,
     ]
-    """Widths of the smoothing of l0, in units of m + b. Default 0.01 to 0.3 in half decades."""
+    """Widths of the smoothing of l0, in units of m + b; by default 0.01, 0.03, 0.1 and 0.3."""
     batches: Annotated[Integer, Field(ge=2, le=10_000)] = 16
     """Held-out batches over which mean and standard error are taken. Default 16."""
     batch_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 512

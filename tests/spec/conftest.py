@@ -19,7 +19,7 @@ data:
   corpus: {kind: python_docs}
 sae: {kind: prolu, d_sae: 1152, estimator: {kind: ste}}
 sparsity: {kind: l1, coefficient: 1e-3}
-training: {steps: 100, batch_size: 1024}
+training: {steps: 100, batch_size: 1024, optimizer: {kind: adam}}
 """
 
 Edit = Callable[[str, Any], dict[str, Any]]

@@ -42,7 +42,11 @@ def test_the_run_that_the_others_spoil_is_valid(run, mistakes):
         ("version", True, "must be the whole number 1; got true."),
         ("version", 1.0, "must be the whole number 1; got 1.0."),
         ("version", "1", "must be 1; got '1'."),
-        ("data.hook", "resid_mid", "must be 'resid_pre' or 'resid_post'; got 'resid_mid'."),
+        (
+            "data.hook",
+            "resid_mid",
+            "must be 'resid_pre', 'resid_post', 'attn_out', 'mlp_out' or 'mlp_hidden'; got 'resid_mid'.",
+        ),
         ("name", None, "must be text; got null."),
         ("name", "x" * 201, "must have at most 200 characters; got 201."),
         ("name", "a\tb", "must be text without line breaks, tabs or other control characters; got 'a\\tb'."),
@@ -139,19 +143,23 @@ def test_more_active_features_than_features_is_told_at_the_number_that_was_writt
         (
             "training.optimizer.lr",
             1,
-            "training.optimizer.lr is not a field here; known are beta1, beta2, epsilon, kind, learning_rate.",
+            "training.optimizer.lr is not a field when training.optimizer.kind is 'adam'; known are beta1, beta2, epsilon, kind, learning_rate.",
         ),
         (
             "sae.estimator.width",
             1,
             "sae.estimator.width is not a field when sae.estimator.kind is 'ste'; only kind is known.",
         ),
-        ("sparsity.kind", "l2", "sparsity.kind is 'l2'; known are l1, sqrt_l1."),
-        ("sparsity.kind", 3, "sparsity.kind is 3; known are l1, sqrt_l1."),
-        ("sparsity.kind", {"a": 1}, 'sparsity.kind is {"a": 1}; known are l1, sqrt_l1.'),
+        ("sparsity.kind", "l2", "sparsity.kind is 'l2'; known are l0, l1, l1_decoder_norm, none, sqrt_l1, tanh."),
+        ("sparsity.kind", 3, "sparsity.kind is 3; known are l0, l1, l1_decoder_norm, none, sqrt_l1, tanh."),
+        (
+            "sparsity.kind",
+            {"a": 1},
+            'sparsity.kind is {"a": 1}; known are l0, l1, l1_decoder_norm, none, sqrt_l1, tanh.',
+        ),
         ("data.corpus.kind", "pyton_docs", "data.corpus.kind is 'pyton_docs'; did you mean 'python_docs'?"),
         ("sae.estimator.kind", "st", "sae.estimator.kind is 'st'; did you mean 'ste'?"),
-        ("training.optimizer.kind", "sgd", "training.optimizer.kind must be 'adam'; got 'sgd'."),
+        ("training.optimizer.kind", "sgd", "training.optimizer.kind is 'sgd'; known are adam, adamw, muon, radam."),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_right_ones(path, value, sentence, edit, mistakes):
@@ -165,12 +173,18 @@ def test_a_missing_field_is_named(run, mistakes):
 
 def test_a_missing_union_says_what_it_can_be(run, mistakes):
     del run["sae"]
-    assert mistakes(run) == [("/sae", "sae is missing; add it, with kind prolu or relu.")]
+    assert mistakes(run) == [
+        (
+            "/sae",
+            "sae is missing; add it, with kind batch_topk, gated, jumprelu, matryoshka_batch_topk, "
+            "prolu, prolu_hybrid, relu or topk.",
+        )
+    ]
 
 
 def test_a_missing_kind_says_what_to_choose(edit, mistakes):
     assert mistakes(edit("sparsity", {"coefficient": 1})) == [
-        ("/sparsity", "sparsity.kind is missing; choose l1 or sqrt_l1.")
+        ("/sparsity", "sparsity.kind is missing; choose l0, l1, l1_decoder_norm, none, sqrt_l1 or tanh.")
     ]
 
 

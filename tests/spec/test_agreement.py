@@ -1,0 +1,88 @@
+"""What the parts of a run must agree on, said at the field that can be changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from prolu.spec import RunSpec, parse, validate
+
+TOP_K = ["topk", "batch_topk", "matryoshka_batch_topk"]
+
+
+def _run(sae, sparsity, **training):
+    return {
+        "data": {"kind": "synthetic"},
+        "sae": {"d_sae": 8, **sae},
+        "sparsity": sparsity,
+        "training": {"steps": 10, **training},
+    }
+
+
+def _top_k(kind):
+    return {"kind": kind, "k": 2} | ({"prefixes": [4, 8]} if kind == "matryoshka_batch_topk" else {})
+
+
+@pytest.mark.parametrize("kind", TOP_K)
+def test_a_top_k_kind_pays_no_penalty(kind, mistakes):
+    assert mistakes(_run(_top_k(kind), {"kind": "none"})) == []
+    assert mistakes(_run(_top_k(kind), {"kind": "l1", "coefficient": 1.0})) == [
+        (
+            "/sparsity/kind",
+            f"sparsity.kind is 'l1', but k keeps sae.kind '{kind}' sparse; write sparsity: {{kind: none}}.",
+        )
+    ]
+
+
+@pytest.mark.parametrize("kind", ["relu", "prolu", "prolu_hybrid", "jumprelu", "gated"])
+def test_every_other_kind_needs_a_penalty(kind, mistakes):
+    assert mistakes(_run({"kind": kind}, {"kind": "l1", "coefficient": 1.0})) == []
+    assert mistakes(_run({"kind": kind}, {"kind": "none"})) == [
+        (
+            "/sparsity/kind",
+            f"sparsity.kind is 'none', but nothing else keeps sae.kind '{kind}' sparse; choose a penalty such as l1.",
+        )
+    ]
+
+
+def test_only_jumprelu_has_a_gradient_for_the_l0_penalty(mistakes):
+    assert mistakes(_run({"kind": "jumprelu"}, {"kind": "l0", "coefficient": 1.0})) == []
+    (mistake,) = mistakes(_run({"kind": "prolu"}, {"kind": "l0", "coefficient": 1.0}))
+    assert mistake == (
+        "/sparsity/kind",
+        "sparsity.kind is 'l0', whose gradient is jumprelu's alone, and sae.kind is 'prolu'; choose l1 or jumprelu.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sae", "pointer"),
+    [
+        ({"kind": "topk", "k": 9}, "/sae/k"),
+        ({"kind": "topk", "k": 2, "aux_k": 9}, "/sae/aux_k"),
+        ({"kind": "matryoshka_batch_topk", "k": 2, "prefixes": [4, 4, 8]}, "/sae/prefixes"),
+        ({"kind": "matryoshka_batch_topk", "k": 2, "prefixes": [4, 7]}, "/sae/prefixes"),
+    ],
+)
+def test_latents_that_are_not_there_are_refused_at_the_field_that_asks_for_them(sae, pointer, mistakes):
+    assert [place for place, _ in mistakes(_run(sae, {"kind": "none"}))] == [pointer]
+
+
+def test_estimators_are_compared_on_prolu_alone(mistakes):
+    l1 = {"kind": "l1", "coefficient": 1.0}
+    assert mistakes(_run({"kind": "prolu_hybrid"}, l1, gradient_alignment={})) == []
+    (mistake,) = mistakes(_run({"kind": "relu"}, l1, gradient_alignment={}))
+    assert mistake[0] == "/training/gradient_alignment"
+
+
+def test_every_kernel_and_form_can_be_asked_for():
+    for kernel in ["heaviside", "unit", "rectangle", "clamp01", "clamp11", "identity", "exp", "triangle", "gaussian"]:
+        for form in ["gate", "product"]:
+            estimator = {"kind": "surrogate", "kernel": {"kind": kernel}, "form": form}
+            spec = validate(
+                _run({"kind": "prolu", "estimator": estimator}, {"kind": "l1", "coefficient": 1.0}), RunSpec
+            )
+            assert spec.sae.estimator.kernel.kind == kernel  # type: ignore[union-attr]
+
+
+def test_a_switch_is_true_or_false_and_nothing_else(mistakes):
+    run = _run({"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, **parse("compile: 'yes'"))
+    assert [place for place, _ in mistakes(run)] == ["/training/compile"]
