@@ -143,7 +143,10 @@ def test_more_active_features_than_features_is_told_at_the_number_that_was_writt
         (
             "training.optimizer.lr",
             1,
-            "training.optimizer.lr is not a field when training.optimizer.kind is 'adam'; known are beta1, beta2, epsilon, kind, learning_rate.",
+            (
+                "training.optimizer.lr is not a field when training.optimizer.kind is 'adam'; "
+                "known are beta1, beta2, epsilon, kind, learning_rate."
+            ),
         ),
         (
             "sae.estimator.width",
@@ -176,8 +179,10 @@ def test_a_missing_union_says_what_it_can_be(run, mistakes):
     assert mistakes(run) == [
         (
             "/sae",
-            "sae is missing; add it, with kind batch_topk, gated, jumprelu, matryoshka_batch_topk, "
-            "prolu, prolu_hybrid, relu or topk.",
+            (
+                "sae is missing; add it, with kind batch_topk, gated, jumprelu, matryoshka_batch_topk, "
+                "prolu, prolu_hybrid, relu or topk."
+            ),
         )
     ]
 
