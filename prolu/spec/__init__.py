@@ -25,6 +25,7 @@ from prolu.spec.estimators import (
     Surrogate,
 )
 from prolu.spec.mistakes import Mistake, SpecError, explain
+from prolu.spec.preset import Preset, named_preset, preset_names, with_preset
 from prolu.spec.resources import ResourcesSpec
 from prolu.spec.run import ExportFormat, RunSpec
 from prolu.spec.sae import (
@@ -77,6 +78,7 @@ __all__ = [
     "NoPenalty",
     "OptimizerSpec",
     "ParquetCorpus",
+    "Preset",
     "ProluHybridSae",
     "ProluSae",
     "PythonDocsCorpus",
@@ -107,6 +109,9 @@ __all__ = [
     "explain",
     "is_sweep",
     "json_schema",
+    "named_preset",
     "parse",
+    "preset_names",
     "validate",
+    "with_preset",
 ]

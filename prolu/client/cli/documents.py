@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from prolu.client.plots import ENDINGS
-from prolu.spec import Mistake, SpecError, parse, validate
+from prolu.spec import Mistake, Preset, SpecError, named_preset, parse, validate
 from prolu.spec.document import MAX_CHARACTERS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -54,6 +54,16 @@ def check(document: Any, model: type[Model], source: str) -> Model:
     except SpecError as error:
         name = "standard input" if source == "-" else source
         raise BadInput(*(said(name, mistake) for mistake in error.mistakes)) from None
+
+
+def find_preset(source: str) -> Preset:
+    """A preset by its name, or from a file. Raises BadInput."""
+    try:
+        if source.endswith((".yaml", ".yml", ".json")):
+            return check(read_document(source), Preset, source)
+        return named_preset(source)
+    except SpecError as error:
+        raise BadInput(*(said("--preset", mistake) for mistake in error.mistakes)) from None
 
 
 def check_picture(path: Path | None) -> None:

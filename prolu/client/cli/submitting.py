@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from prolu.client.cli.connecting import connect
-from prolu.client.cli.documents import BadInput, check, read_document
+from prolu.client.cli.documents import BadInput, check, find_preset, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.watching import watch_run, watch_sweep
 from prolu.client.wire import SweepPreview
-from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema
+from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema, with_preset
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON file; - reads standard input.")]
 Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher goes first.")]
@@ -38,6 +38,12 @@ def submit(file: File, priority: Priority = 50, watch: Watch = False, as_json: A
 
 def sweep(
     file: File,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Size it by a preset: `post`, the ProLU post's own size, or a YAML file."
+        ),
+    ] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show the runs, submit nothing.")] = False,
     priority: Priority = 50,
     watch: Watch = False,
@@ -47,6 +53,8 @@ def sweep(
     document = read_document(file)
     if isinstance(document, dict) and not is_sweep(document):
         raise BadInput(f"{file} is a single run (it has no base); submit it with `prolu submit {file}`.")
+    if preset is not None and isinstance(document, dict):
+        document = with_preset(document, find_preset(preset))
     spec = check(document, SweepSpec, file)
     with connect() as client:
         if preview:
