@@ -13,32 +13,25 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 from uuid import UUID
 
-from prolu.client import Client, Conflict, ConnectionFailed, ProluError
+from prolu.client import Client, Conflict, ProluError
 from prolu.client.cli.watching import follow_sweep
-from prolu.client.locate import ENDPOINT_FILE, TOKEN_FILE
 from prolu.client.plots import bias_figure, biases_of_sweep, frontier_figure, save
 from prolu.client.results import Results
 from prolu.client.runs import TERMINAL
-from prolu.client.up import guardian
+from prolu.client.up.private import private_service
 from prolu.client.wire import ResultRow
 from prolu.spec import SweepSpec, parse, validate
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "demo"
 DATA = BUILD / "data"
-
-_START_SECONDS = 180.0
-_STOP_SECONDS = 75.0
 
 
 def main() -> int:
@@ -47,11 +40,10 @@ def main() -> int:
     parser.add_argument("--began", type=float, default=time.time(), help="when the call began, in Unix seconds")
     began = parser.parse_args().began
     spec = validate(parse((HERE / "demo.yaml").read_text(encoding="utf-8")), SweepSpec)
-    DATA.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
     try:
-        with running_service() as (url, token), Client(url, token) as client:
+        with private_service(DATA) as (url, token), Client(url, token) as client:
             if leftovers := cancel_leftovers(client):
                 print(f"Cancelled {leftovers} runs that an earlier demo had left")
             extracted = not any((DATA / "cache" / "activations").glob("*/manifest.json"))
@@ -121,58 +113,6 @@ def cancel_leftovers(client: Client) -> int:
             continue
         cancelled += 1
     return cancelled
-
-
-@contextmanager
-def running_service() -> Iterator[tuple[str, str]]:
-    """Run `prolu up` with its data in build/demo/data; yield the address and the token; stop all of it at the end.
-
-    A guardian stands between, so that nothing goes on if this process is killed.
-    """
-    former = read_endpoint()
-    lifeline, held = os.pipe()
-    up = [sys.executable, "-P", "-m", "prolu.client.cli", "up", "--data-dir", str(DATA), "--port", "0"]
-    service = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-I", "-S", guardian.__file__, str(_STOP_SECONDS), *up],
-        stdin=lifeline,
-        env=surroundings(),
-        start_new_session=True,  # Ctrl-C is for this process, which then stops the service in order
-    )
-    os.close(lifeline)
-    try:
-        url = wait_for_endpoint(service, former)
-        yield url, (DATA / TOKEN_FILE).read_text(encoding="utf-8").strip()
-    finally:
-        service.send_signal(signal.SIGTERM)
-        service.wait()
-        os.close(held)
-
-
-def surroundings() -> dict[str, str]:
-    """The environment without settings of other services: the demo is on its own."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith("PROLU_") and name != "RAY_ADDRESS"
-    }
-
-
-def read_endpoint() -> str | None:
-    """The note that `prolu up` leaves, if there is one."""
-    try:
-        return (DATA / ENDPOINT_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-
-
-def wait_for_endpoint(service: subprocess.Popen[bytes], former: str | None) -> str:
-    """The address of the service, once it has left a new note. Raises ConnectionFailed if it ends before."""
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if (found := read_endpoint()) is not None and found != former:
-            return str(json.loads(found)["url"])
-        if service.poll() is not None:
-            raise ConnectionFailed("`prolu up` ended before it was ready; what it said stands above.")
-        time.sleep(0.2)
-    raise ConnectionFailed(f"`prolu up` was not ready within {_START_SECONDS:g} s; look into {DATA / 'logs'}.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     dispatching  whether the dispatcher does its work
     supervisor   starts children in order, restarts what dies, stops them in reverse order
     guardian     the process between the supervisor and one child; takes all its descendants down with it
+    private      a whole service for the time of a `with` block
     holding      one `prolu up` per data directory, and the note that tells clients where it listens
 
 Imports neither service nor workers nor ray: they are other processes.
