@@ -1,5 +1,7 @@
 """What a sweep means: every alternative with every combination of its grid and the sweep's, each a validated run.
 
+`seeds` is one more list, of `training.seed`, that varies fastest: repetitions of a point stand beside each other.
+
 A point starts as a copy of `base` and sets its paths, outer ones first and each mapping's `kind` before its other
 fields. Where a point chooses a `kind`, the base's fields that belong to other kinds alone are left out (`relu` over a
 base with an `estimator`); everything else stays, and what does not fit is refused. Knows no SQL and no HTTP.
@@ -19,6 +21,7 @@ from prolu.spec import Mistake, RunSpec, SpecError, SweepSpec, Variant, validate
 from prolu.spec.places import find
 
 MOST_POINTS = 10_000
+SEED = "training.seed"
 # So many bad points are explained; the others are most likely wrong for the same reasons.
 _MOST_BAD_POINTS = 10
 _NAME_LENGTH = 200
@@ -58,7 +61,7 @@ class _Setting:
 
 
 def expand(sweep: SweepSpec) -> list[Point]:
-    """Give the points of a sweep in order, the last path of the grid varying fastest.
+    """Give the points of a sweep in order, the last path of the grid varying fastest, and seeds faster still.
 
     Raises SpecError, with locations in the sweep, for an ambiguous path, too many points, a point that is no run,
     and two points that are the same run.
@@ -84,7 +87,7 @@ def expand(sweep: SweepSpec) -> list[Point]:
 
 def count(sweep: SweepSpec) -> int:
     """How many points a sweep has, without making them."""
-    shared = math.prod(len(values) for values in sweep.grid.values())
+    shared = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.seeds))
     alternatives = sweep.variants or [Variant(name="-")]
     return sum(shared * math.prod(len(values) for values in variant.grid.values()) for variant in alternatives)
 
@@ -100,6 +103,8 @@ def _refuse_ambiguity(sweep: SweepSpec) -> None:
             mistakes.append(Mistake(("variants", index, "name"), sentence))
         names.setdefault(variant.name, index)
     for places in _places_by_alternative(sweep):
+        if sweep.seeds:
+            mistakes += [_seed_twice(place) for path, place in places if _sets_seed(sweep, path, place)]
         seen: dict[str, Location] = {}
         for path, place in places:
             where = ".".join(map(str, place[:-1]))
@@ -111,6 +116,21 @@ def _refuse_ambiguity(sweep: SweepSpec) -> None:
             seen[path] = place
     if mistakes:
         raise SpecError(_first_at_each_place(mistakes))
+
+
+def _sets_seed(sweep: SweepSpec, path: str, place: Location) -> bool:
+    """Whether a path sets the seed that `seeds` repeats: by itself, or within the whole of `training`."""
+    if path != "training":
+        return path == SEED
+    at: Any = sweep.grid if place[0] == "grid" else getattr(sweep.variants[int(place[1])], str(place[2]))
+    values = at[path] if "grid" in place[:-1] else [at[path]]
+    return any(isinstance(value, dict) and "seed" in value for value in values)
+
+
+def _seed_twice(place: Location) -> Mistake:
+    where = ".".join(map(str, place[:-1]))
+    sentence = f"{where} sets {SEED}, which seeds repeats every point over; keep one of the two."
+    return Mistake(place, sentence)
 
 
 def _places_by_alternative(sweep: SweepSpec) -> Iterator[list[tuple[str, Location]]]:
@@ -138,6 +158,8 @@ def _settings(sweep: SweepSpec) -> Iterator[tuple[Variant | None, list[_Setting]
         [_Setting(path, value, ("grid", path, index), True) for index, value in enumerate(values)]
         for path, values in sweep.grid.items()
     ]
+    if sweep.seeds:
+        shared.append([_Setting(SEED, seed, ("seeds", index), True) for index, seed in enumerate(sweep.seeds)])
     if not sweep.variants:
         for combination in itertools.product(*shared):
             yield None, list(combination)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prolu.spec import Mistake, SpecError, SweepSpec
+from prolu.spec import Mistake, ReluSae, SpecError, SweepSpec
 from service.domain.expansion import MOST_POINTS, Point, count, expand
 
 BASE: dict[str, Any] = {
@@ -84,6 +84,59 @@ def test_a_point_remembers_all_that_it_sets() -> None:
     assert (point.spec.sae.d_sae, point.spec.training.seed) == (32, 3)
 
 
+def test_every_point_is_repeated_over_the_seeds_beside_each_other() -> None:
+    points = expand(sweep(grid={"sparsity.coefficient": [0.1, 0.2]}, seeds=[7, 3]))
+    assert [point.name for point in points] == [
+        "demo/coefficient=0.1,seed=7",
+        "demo/coefficient=0.1,seed=3",
+        "demo/coefficient=0.2,seed=7",
+        "demo/coefficient=0.2,seed=3",
+    ]
+    assert [point.spec.training.seed for point in points] == [7, 3, 7, 3]
+    assert points[1].set == {"sparsity.coefficient": 0.1, "training.seed": 3}
+    assert points[1].locate(("training", "seed")) == ("seeds", 1)
+
+
+def test_seeds_repeat_the_base_alone_and_the_alternatives_too() -> None:
+    assert names(seeds=[0, 1]) == ["demo/seed=0", "demo/seed=1"]
+    assert names(variants=[{"name": "a"}, {"name": "b", "set": {"sae.d_sae": 8}}], seeds=[5]) == [
+        "demo/a/seed=5",
+        "demo/b/seed=5",
+    ]
+    assert names(grid={"data.seed": [1]}, seeds=[2]) == ["demo/data.seed=1,training.seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "where"),
+    [
+        ({"grid": {"training.seed": [1]}}, "/grid/training.seed", "grid"),
+        ({"variants": [{"name": "a", "set": {"training.seed": 1}}]}, "/variants/0/set/training.seed", "variants.0.set"),
+        (
+            {"variants": [{"name": "a"}, {"name": "b", "grid": {"training.seed": [1]}}]},
+            "/variants/1/grid/training.seed",
+            "variants.1.grid",
+        ),
+        ({"grid": {"training": [{"steps": 3}, {"steps": 3, "seed": 1}]}}, "/grid/training", "grid"),
+        (
+            {"variants": [{"name": "a", "set": {"training": {"steps": 3, "seed": 1}}}]},
+            "/variants/0/set/training",
+            "variants.0.set",
+        ),
+    ],
+)
+def test_seeds_beside_another_list_of_seeds_are_refused(changes: dict[str, Any], pointer: str, where: str) -> None:
+    (mistake,) = refused(seeds=[0, 1], **changes)
+    assert mistake.pointer == pointer
+    assert mistake.sentence == (
+        f"{where} sets training.seed, which seeds repeats every point over; keep one of the two."
+    )
+
+
+def test_a_seed_that_stands_twice_is_refused() -> None:
+    (mistake,) = refused(seeds=[4, 4])
+    assert "are the same run" in mistake.sentence
+
+
 def test_expanding_leaves_the_base_alone() -> None:
     spec = sweep(variants=[{"name": "a", "set": {"sae.kind": "relu", "sae.d_sae": 3}}])
     expand(spec)
@@ -92,7 +145,7 @@ def test_expanding_leaves_the_base_alone() -> None:
 
 def test_choosing_a_kind_leaves_out_what_only_other_kinds_have() -> None:
     relu = only(variants=[{"name": "a", "set": {"sae.kind": "relu"}}]).spec
-    assert relu.sae.model_dump() == {"kind": "relu", "d_sae": 64, "decoder_norm": "unit", "decoder_init_norm": 1.0}
+    assert relu.sae == ReluSae(d_sae=64)
 
 
 def test_a_base_that_leaves_the_kind_to_the_variants_may_carry_fields_of_each() -> None:
@@ -213,6 +266,9 @@ def test_too_many_points_are_counted_and_not_made() -> None:
     grid = {"training.seed": list(range(1000)), "data.seed": list(range(1000)), "training.steps": list(range(1, 1001))}
     assert count(sweep(grid=grid)) == 10**9
     (mistake,) = refused(grid=grid)
+    assert f"at most {MOST_POINTS}" in mistake.sentence
+    assert count(sweep(seeds=list(range(1000)), grid={"sae.d_sae": list(range(1, 12))})) == 11_000
+    (mistake,) = refused(seeds=list(range(1000)), grid={"sae.d_sae": list(range(1, 12))})
     assert f"at most {MOST_POINTS}" in mistake.sentence
 
 
