@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from prolu.models.artifacts import flush
+
 # Names that a killed writer may leave behind end in this; nobody reads them.
 UNFINISHED = ".unfinished"
 
@@ -26,14 +28,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 def commit(unfinished: Path, path: Path) -> None:
     """Give a finished file or flat folder its name, once its content is on the disk."""
     for part in [*unfinished.iterdir(), unfinished] if unfinished.is_dir() else [unfinished]:
-        _sync(part)
+        flush(part)
     unfinished.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(path.parent)

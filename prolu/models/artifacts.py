@@ -20,6 +20,15 @@ class StorageError(OSError):
     """The artifact store failed; trying again later may help."""
 
 
+def flush(path: Path) -> None:
+    """Wait until a local file's content, or a folder's list of names, has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class ArtifactFolder:
     """The folder `below` an fsspec root (a path, `file://`, `s3://`), which need not exist yet."""
 
@@ -64,10 +73,10 @@ class ArtifactFolder:
                 return
             target = Path(self._path)
             target.mkdir(exist_ok=True)
-            _flush(staged)
+            flush(staged)
             staged.replace(target / staged.name)
-            _flush(target)
-            _flush(target.parent)
+            flush(target)
+            flush(target.parent)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -80,15 +89,6 @@ class ArtifactFolder:
         with _failures_as_storage_errors(f"Removing {self.url}"):
             if self._filesystem.exists(self._path):
                 self._filesystem.rm(self._path, recursive=True)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
