@@ -15,7 +15,11 @@ BIN := .venv/bin
 STAMP := .venv/installed
 # pip compiles with one core what compileall compiles with all of them. Files for a later Python, which torch brings
 # along, do not compile; nothing imports them, so compileall's exit code is ignored.
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet --quiet --no-compile
+PIP_INSTALL := -m pip install --quiet --quiet --no-compile
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python $(PIP_INSTALL)
+PEERS := .venv-peers/bin
+PEERS_STAMP := .venv-peers/installed
+PEERS_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(PEERS)/python $(PIP_INSTALL)
 
 .PHONY: help
 help:  ## List the targets
@@ -42,16 +46,35 @@ $(STAMP): requirements.lock requirements-models.lock pyproject.toml | $(BIN)/pip
 	@$(BIN)/python -m compileall -qq -j 0 $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true
 	@touch $@
 
+.PHONY: peers
+peers: $(PEERS_STAMP)  ## Make .venv-peers with SAELens and dictionary_learning, which try the exports; about 2 minutes and 1.5 GB
+	@echo "Installed: .venv-peers holds the packages of requirements-peers.lock."
+
+$(PEERS)/pip:
+	@echo "[1/4] Making the environment .venv-peers ..."
+	@$(PYTHON) -m venv .venv-peers
+
+# The import compiles what it needs and no more, whatever the environment says about bytecode; it proves, too, that the
+# packages work without what was left out.
+$(PEERS_STAMP): requirements-peers.lock requirements-peers-alone.lock | $(PEERS)/pip
+	@echo "[2/4] Installing $$(grep -c ^[a-z].*== requirements-peers.lock) packages of requirements-peers.lock ..."
+	@$(PEERS_PIP) --requirement requirements-peers.lock
+	@echo "[3/4] Installing the packages of requirements-peers-alone.lock ..."
+	@$(PEERS_PIP) --no-deps --requirement requirements-peers-alone.lock
+	@echo "[4/4] Importing them ..."
+	@env -u PYTHONDONTWRITEBYTECODE $(PEERS)/python -c 'import sae_lens, dictionary_learning.utils'
+	@touch $@
+
 .PHONY: check
 check: install  ## Check format, lint, types and imports, then run the unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -m "not ray and not model" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not ray and not model and not peers" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
 
 .PHONY: test
-test: install  ## Run the whole suite, with a real PostgreSQL, a real Ray and a real language model
+test: install peers  ## Run the whole suite, with a real PostgreSQL, a real Ray, a real language model and the real SAELens
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: demo
@@ -71,17 +94,21 @@ format: install  ## Format the code and mend what the linter can mend
 # Annotations and options that would name this machine's package index are left out. torch is served in several
 # builds that are told apart by a local version (2.13.0+cpu, +cu130); the lock names the version alone, so that each
 # machine gets the build its index serves. Hashes would name one build, so there are none. See DECISIONS.md.
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --unsafe-package pip \
+	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --annotation-style=line
+
 .PHONY: lock
-lock: install  ## Write requirements.lock anew from pyproject.toml; LOCK_ARGS=--upgrade takes newer versions
-	@echo "Resolving pyproject.toml with all extras; about a minute ..."
-	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --all-extras --strip-extras \
-		--unsafe-package pip --no-emit-options --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --annotation-style=line $(LOCK_ARGS) --output-file requirements.lock pyproject.toml
-	@sed -i.old -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' requirements.lock && rm requirements.lock.old
-	@echo "Wrote requirements.lock: $$(grep -c ^[a-z].*== requirements.lock) packages."
+lock: install  ## Write both lock files anew from pyproject.toml and requirements-peers.in; LOCK_ARGS=--upgrade takes newer versions
+	@echo "Resolving pyproject.toml with all extras, and requirements-peers.in; about two minutes ..."
+	@$(COMPILE) $(LOCK_ARGS) --all-extras --output-file requirements.lock pyproject.toml
+	@$(COMPILE) $(LOCK_ARGS) --output-file requirements-peers.lock requirements-peers.in
+	@for lock in requirements.lock requirements-peers.lock; do \
+		sed -i.old -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' $$lock && rm $$lock.old; \
+		echo "Wrote $$lock: $$(grep -c ^[a-z].*== $$lock) packages."; \
+	done
 
 .PHONY: clean
 clean:  ## Remove build/ and caches; the environment and your data stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
-	@echo "Clean. To remove the environment too: rm -rf .venv"
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	@echo "Clean. To remove the environments too: rm -rf .venv .venv-peers"
