@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from prolu.models.artifacts import ArtifactFolder
-from prolu.models.sae import Sae
+from prolu.models.sae import Sae, sae_of
 from prolu.spec.report import CheckpointFile, Record
 from prolu.spec.run import RunSpec
 
@@ -84,7 +84,7 @@ def load_sae(path: str | Path) -> Sae:
         manifest = None
     config = read_config(folder, manifest)
     weights = read_tensors(folder, WEIGHTS, manifest)
-    sae = Sae(config.spec.sae, config.d_in)
+    sae = sae_of(config.spec.sae, config.d_in)
     require_same_layout(weights, sae.state_dict(), where=f"{folder.url}/{WEIGHTS}")
     sae.load_state_dict(weights)
     return sae

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from prolu.models import Sae, build_sae
+from prolu.models import build_sae
+from prolu.models.sae import Sae, sae_of
 from prolu.spec.sae import ProluSae, ReluSae, SaeSpec
 
 
@@ -45,7 +46,7 @@ def filled(sae: Sae) -> Sae:
 
 
 def test_prolu_encodes_the_projection_without_its_bias_and_gates_by_it() -> None:
-    sae = filled(Sae(ProluSae(d_sae=12), 5))
+    sae = filled(sae_of(ProluSae(d_sae=12), 5))
     x = torch.randn(20, 5, generator=torch.Generator().manual_seed(6))
     m = (x - sae.b_dec) @ sae.W_enc
     expected = m * (m > 0) * (m + sae.b_enc > 0)
@@ -55,13 +56,13 @@ def test_prolu_encodes_the_projection_without_its_bias_and_gates_by_it() -> None
 
 
 def test_relu_encodes_the_projection_plus_its_bias() -> None:
-    sae = filled(Sae(ReluSae(d_sae=12), 5))
+    sae = filled(sae_of(ReluSae(d_sae=12), 5))
     x = torch.randn(20, 5, generator=torch.Generator().manual_seed(6))
     torch.testing.assert_close(sae.encode(x), torch.relu((x - sae.b_dec) @ sae.W_enc + sae.b_enc))
 
 
 def test_a_prolu_sae_equals_the_jumprelu_sae_at_its_effective_thresholds() -> None:
-    sae = filled(Sae(ProluSae(d_sae=12), 5))
+    sae = filled(sae_of(ProluSae(d_sae=12), 5))
     x = torch.randn(200, 5, generator=torch.Generator().manual_seed(6))
     h = (x - sae.b_dec) @ sae.W_enc
     threshold = (-sae.b_enc).clamp(min=0)
@@ -69,7 +70,7 @@ def test_a_prolu_sae_equals_the_jumprelu_sae_at_its_effective_thresholds() -> No
 
 
 def test_every_parameter_gets_the_gradient_of_the_plain_formula() -> None:
-    sae = filled(Sae(ReluSae(d_sae=12), 5)).double()
+    sae = filled(sae_of(ReluSae(d_sae=12), 5)).double()
     x = torch.randn(20, 5, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     parameters = list(sae.parameters())
     plain = torch.relu((x - sae.b_dec) @ sae.W_enc + sae.b_enc) @ sae.W_dec + sae.b_dec
