@@ -10,6 +10,7 @@ from prolu.data.extraction import Extraction, Layout
 from prolu.data.locking import only_one
 from prolu.data.model_files import ModelFiles, find_model
 from prolu.data.places import Places
+from prolu.data.rms import fit_normaliser
 from prolu.data.rows import Rows
 from prolu.data.source import Notify, ShouldStop
 from prolu.data.stored import StoredSource
@@ -93,4 +94,5 @@ def _waiting(entry: Entry, layout: Layout, notify: Notify) -> Callable[[], None]
 
 
 def _source(splits: dict[Split, Rows], spec: LanguageModelData) -> StoredSource:
-    return StoredSource(splits["train"], splits["held_out"], seed=spec.seed, normalisation=spec.normalisation)
+    normaliser = fit_normaliser(spec.normalisation, splits["train"])
+    return StoredSource(splits["train"], splits["held_out"], seed=spec.seed, normaliser=normaliser)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from prolu.data.places import DataError, Places
+from prolu.data.rms import fit_normaliser
 from prolu.data.rows import Part, Rows
 from prolu.data.stored import StoredSource
 from prolu.spec.data import ShardsData
@@ -43,9 +44,9 @@ def open_shards(spec: ShardsData, places: Places) -> StoredSource:
             f"data.path is {spec.path!r} with {len(rows)} rows, but data.eval_samples holds out {spec.eval_samples}; "
             "lower data.eval_samples or add shards."
         )
-    return StoredSource(
-        rows.slice(0, train), rows.slice(train, len(rows)), seed=spec.seed, normalisation=spec.normalisation
-    )
+    training = rows.slice(0, train)
+    normaliser = fit_normaliser(spec.normalisation, training)
+    return StoredSource(training, rows.slice(train, len(rows)), seed=spec.seed, normaliser=normaliser)
 
 
 def _open(path: Path) -> NDArray[np.generic]:

@@ -14,16 +14,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from prolu.data.normalisation import normalise
+from prolu.data.rms import rms_of_batches
+from prolu.models.normalisation import Normaliser
 from prolu.spec.data import SyntheticData
 
 # Samples are drawn in blocks of this many, each from a generator of its own, so that any block can be had without the others
 # and the stream does not depend on the batch size.
 _BLOCK = 512
+# Blocks that `dataset_rms` is measured on.
+_RMS_BLOCKS = 16
 
 
 class SyntheticSource:
     """Activations drawn from a dictionary that is known, so that what an SAE recovers can be measured."""
+
+    spliced = None
 
     def __init__(self, spec: SyntheticData) -> None:
         self._spec = spec
@@ -41,6 +46,13 @@ class SyntheticSource:
         norms: Tensor = torch.linalg.vector_norm(directions, dim=1, keepdim=True)
         return directions / norms
 
+    @cached_property
+    def normaliser(self) -> Normaliser:
+        """What the samples go through; `dataset_rms` is that of the first 8,192 of the training stream."""
+        if self._spec.normalisation != "dataset_rms":
+            return Normaliser(self._spec.normalisation)
+        return Normaliser("dataset_rms", rms_of_batches(self._block("train", number) for number in range(_RMS_BLOCKS)))
+
     def batch(self, step: int, batch_size: int) -> Float[Tensor, "batch d_in"]:
         """Return samples step * batch_size ... (step + 1) * batch_size - 1 of the training stream."""
         return self._samples("train", step * batch_size, (step + 1) * batch_size)
@@ -53,7 +65,7 @@ class SyntheticSource:
     def _samples(self, stream: str, start: int, stop: int) -> Float[Tensor, "batch d_in"]:
         first, last = start // _BLOCK, (stop - 1) // _BLOCK
         blocks = torch.cat([self._block(stream, number) for number in range(first, last + 1)])
-        return normalise(blocks[start - first * _BLOCK : stop - first * _BLOCK], self._spec.normalisation)
+        return self.normaliser.normalise(blocks[start - first * _BLOCK : stop - first * _BLOCK])
 
     def _block(self, stream: str, number: int) -> Float[Tensor, "block d_in"]:
         generator = self._generator(stream, number)

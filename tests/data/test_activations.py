@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prolu.data.activations import open_language_model
 from prolu.data.contexts import held_out_share, is_held_out
-from prolu.data.normalisation import normalise
 from prolu.data.places import DataError, Interrupted, Places
 from prolu.data.stored import StoredSource
+from prolu.models.normalisation import Normaliser
 from prolu.spec import LanguageModelData, TextCorpus
 from prolu.spec.report import Progress
 
@@ -109,8 +109,8 @@ def test_runs_that_differ_in_seed_and_normalisation_share_one_extraction(places:
     assert len(_entries(places)) == 1
     assert {progress.phase for progress in heard} == {"preparing"}
     rows = torch.cat(list(raw.evaluation(100)))
-    assert torch.equal(torch.cat(list(shared.evaluation(100))), normalise(rows, "per_token"))
-    assert not torch.equal(shared.batch(0, 50), normalise(raw.batch(0, 50), "per_token"))
+    assert torch.equal(torch.cat(list(shared.evaluation(100))), Normaliser("per_token").normalise(rows))
+    assert not torch.equal(shared.batch(0, 50), Normaliser("per_token").normalise(raw.batch(0, 50)))
 
 
 def test_every_field_that_changes_the_activations_has_an_entry_of_its_own(places: Places, texts: Path) -> None:
