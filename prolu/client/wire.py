@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from prolu.spec.base import Integer
-from prolu.spec.report import BiasStatistics, CheckpointFile, FailureClass
+from prolu.spec.report import Alignment, BiasStatistics, CheckpointFile, FailureClass
 from prolu.spec.run import RunSpec
 from prolu.spec.sweep import SweepSpec
 
@@ -189,6 +189,17 @@ class BiasSnapshotRead(Wire):
     """The statistics."""
 
 
+class DiagnosticsRead(Wire):
+    """What was measured of a run at one step, beyond its metrics."""
+
+    run_id: UUID
+    """The run."""
+    step: int
+    """Optimizer steps done."""
+    gradient_alignment: list[Alignment]
+    """How the update of each estimator lies to directions of descent, as cosines by group of parameters."""
+
+
 class CheckpointRead(Wire):
     """One checkpoint."""
 
@@ -257,6 +268,15 @@ class SweepRead(Wire):
     """What it varies."""
 
 
+class SparsityLevel(Wire):
+    """What decides how sparse a run becomes, by which runs of one variant are compared."""
+
+    kind: Literal["coefficient", "k", "target_l0"]
+    """The penalty's coefficient, the k of a TopK kind, or the l0 to which a controller steers the coefficient."""
+    value: float
+    """Its value."""
+
+
 class ResultRow(Wire):
     """One run of a sweep, as a row of a results table."""
 
@@ -278,6 +298,69 @@ class ResultRow(Wire):
     """Final held-out metrics; empty until it succeeds."""
     bias: dict[str, float]
     """fraction_negative, fraction_zero, fraction_positive, mean, std, min, max and median of b_enc in the last snapshot."""
+    level: SparsityLevel | None = None
+    """What decides how sparse it becomes."""
+
+
+class SeedEstimate(Wire):
+    """A number over repetitions with different seeds."""
+
+    mean: float
+    """Arithmetic mean."""
+    standard_error: float | None
+    """Sample standard deviation over the square root of n; null for n = 1, where it is unknown."""
+    interval: tuple[float, float] | None
+    """Percentile bootstrap interval of the mean: 95 %, 2000 resamples. Too narrow for small n; null for n = 1."""
+    n: int
+    """Repetitions that have the number."""
+
+
+class SeedGroupRead(Wire):
+    """Runs of a sweep that differ in `training.seed` alone, as a row of a results table."""
+
+    point: int
+    """Index of the first of its runs within the sweep."""
+    variant: str | None
+    """Alternative."""
+    set: dict[str, Any]
+    """What differs from the base, by path, without the seed."""
+    level: SparsityLevel | None
+    """What decides how sparse the runs become."""
+    seeds: list[int]
+    """Seeds of its runs, by point; empty where the sweep sets none."""
+    run_ids: list[UUID]
+    """Its runs, by point."""
+    states: dict[RunState, int]
+    """Number of runs by state; only those that succeeded count in the estimates."""
+    metrics: dict[str, SeedEstimate]
+    """Final held-out metrics; empty until a run succeeds."""
+    bias: dict[str, SeedEstimate]
+    """The numbers of b_enc in the last snapshot."""
+
+
+class SweepBiasRead(Wire):
+    """Bias statistics of one run of a sweep at its last snapshot."""
+
+    run_id: UUID
+    """The run."""
+    point: int
+    """Index within the sweep."""
+    name: str
+    """Label."""
+    variant: str | None
+    """Alternative."""
+    state: RunState
+    """Where it is in its life."""
+    set: dict[str, Any]
+    """What differs from the base, by path."""
+    level: SparsityLevel | None
+    """What decides how sparse it becomes."""
+    step: int
+    """Optimizer steps done at the snapshot."""
+    tokens: int
+    """Activations read."""
+    statistics: BiasStatistics
+    """The statistics; without histograms, if that was asked for: they have no bins, and joint ones are null."""
 
 
 class QueueEntry(Wire):
@@ -358,10 +441,10 @@ class ReadyRead(Wire):
 
 
 class ProblemItem(Wire):
-    """One field of the body that is wrong."""
+    """One part of the request that is wrong."""
 
     pointer: str
-    """JSON pointer into the body."""
+    """JSON pointer into the body; of a parameter `query:NAME`, `path:NAME` or `header:NAME`."""
     detail: str
     """What, got, do."""
 
@@ -382,4 +465,4 @@ class Problem(Wire):
     request_id: str
     """Quote it when you ask for help."""
     errors: list[ProblemItem] = []
-    """Each wrong field of the body."""
+    """Each wrong field of the body, or each wrong parameter."""

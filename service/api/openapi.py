@@ -18,7 +18,7 @@ statistics and checkpoints.
 * Every request under `/v1` carries `Authorization: Bearer TOKEN`.
 * Lists have `limit` and `cursor`; follow `next_cursor` until it is null.
 * Every error is `application/problem+json` (RFC 9457) with a stable `code`, a sentence that says what, got, do, the
-  `request_id`, and for bodies `errors` that point at each wrong field.
+  `request_id`, and `errors` that point at each wrong field of the body or name each wrong parameter.
 * A POST may carry an `Idempotency-Key`; a repetition with the same key submits nothing and gets the same answer.
 """
 _TAGS = [

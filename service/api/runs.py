@@ -12,6 +12,7 @@ from prolu.client.wire import (
     AttemptRead,
     BiasSnapshotRead,
     CheckpointRead,
+    DiagnosticsRead,
     EventRead,
     MetricRead,
     Page,
@@ -132,6 +133,15 @@ def list_bias_statistics(
     """The statistics of the encoder biases all through training, by step: fractions, moments, quantiles, histograms."""
     with services.database.read() as session:
         return results.bias_statistics(session, run_id, newest_first=order == "desc", limit=limit, cursor=cursor)
+
+
+@router.get("/{run_id}/diagnostics", operation_id="list_diagnostics", responses={404: {}})
+def list_diagnostics(
+    run_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[DiagnosticsRead]:
+    """What was measured of the run beyond its metrics, by step: where each gradient estimator's update points."""
+    with services.database.read() as session:
+        return results.diagnostics(session, run_id, limit=limit, cursor=cursor)
 
 
 @router.get("/{run_id}/checkpoints", operation_id="list_checkpoints", responses={404: {}})

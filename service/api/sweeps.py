@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import (
@@ -14,6 +14,8 @@ from prolu.client.wire import (
     PointRead,
     ResultRow,
     RunSummary,
+    SeedGroupRead,
+    SweepBiasRead,
     SweepCreate,
     SweepPreview,
     SweepRead,
@@ -25,7 +27,7 @@ from service.api.lists import Cursor, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.domain.expansion import Point, expand
-from service.store import inputs, lists, nodes, queue, results
+from service.store import inputs, lists, nodes, queue, sweep_tables
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
@@ -96,7 +98,32 @@ def list_sweep_results(
 ) -> Page[ResultRow]:
     """One row per run, by point: what was set, the final metrics, the last bias statistics in brief."""
     with services.database.read() as session:
-        return results.sweep_results(session, sweep_id, limit=limit, cursor=cursor)
+        return sweep_tables.results(session, sweep_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{sweep_id}/results_over_seeds", operation_id="list_sweep_results_over_seeds", responses={404: {}})
+def list_sweep_results_over_seeds(
+    sweep_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+) -> Page[SeedGroupRead]:
+    """One row per group of runs that differ in `training.seed` alone: mean, error and interval of each number."""
+    with services.database.read() as session:
+        return sweep_tables.results_over_seeds(session, sweep_id, limit=limit, cursor=cursor)
+
+
+@router.get("/{sweep_id}/bias_statistics", operation_id="list_sweep_bias_statistics", responses={404: {}})
+def list_sweep_bias_statistics(
+    sweep_id: UUID,
+    services: Parts,
+    _: User,
+    histograms: Annotated[
+        bool, Query(description="Whether histograms come along; without them the answer is far shorter.")
+    ] = True,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[SweepBiasRead]:
+    """The last bias statistics of every run that has any, by point: one query for how biases depend on the sparsity."""
+    with services.database.read() as session:
+        return sweep_tables.bias_statistics(session, sweep_id, histograms=histograms, limit=limit, cursor=cursor)
 
 
 def _expanded(body: SweepCreate) -> list[Point]:

@@ -226,6 +226,19 @@ class BiasSnapshotRow(Base):
     __table_args__ = (ForeignKeyConstraint(["run_id", "epoch"], ["attempts.run_id", "attempts.epoch"]),)
 
 
+class DiagnosticsRow(Base):
+    """What was measured of a run at one step beyond its metrics: a report of diagnostics without kind and step."""
+
+    __tablename__ = "diagnostics"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    epoch: Mapped[int]
+    measured: Mapped[dict[str, Any]]
+
+    __table_args__ = (ForeignKeyConstraint(["run_id", "epoch"], ["attempts.run_id", "attempts.epoch"]),)
+
+
 class CheckpointRow(Base):
     """A checkpoint whose files and manifest are in the artifact store."""
 

@@ -20,6 +20,7 @@ from prolu.client.wire import AttemptOutcome, DesiredState
 from prolu.spec.report import (
     BiasSnapshot,
     CheckpointWritten,
+    DiagnosticsMeasured,
     Failed,
     MetricPoint,
     Progress,
@@ -31,7 +32,15 @@ from service.domain.bias_summary import summarise
 from service.domain.lifecycle import Move
 from service.store.attempts import end, end_badly, held, move, record
 from service.store.db import database_now, dialect_insert, insert_new
-from service.store.models import AttemptRow, Base, BiasSnapshotRow, CheckpointRow, MetricPointRow, RunRow
+from service.store.models import (
+    AttemptRow,
+    Base,
+    BiasSnapshotRow,
+    CheckpointRow,
+    DiagnosticsRow,
+    MetricPointRow,
+    RunRow,
+)
 
 # A poll without news writes nothing while this share of the lease is left: polls come twice a second.
 _RENEW_BELOW = 0.8
@@ -80,9 +89,12 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
                 _stepped(run, attempt, report.done)
         case MetricPoint():
             _stepped(run, attempt, report.step)
-            _upsert(session, MetricPointRow, run, attempt, report, split=report.split, metrics=_finite(report.values))
+            values = {"tokens": report.tokens, "split": report.split, "metrics": _finite(report.values)}
+            _upsert(session, MetricPointRow, run, attempt, report.step, **values)
         case BiasSnapshot():
             _snapshot(session, run, attempt, report, now)
+        case DiagnosticsMeasured():
+            _diagnostics(session, run, attempt, report, now)
         case CheckpointWritten():
             _checkpoint(session, run, attempt, report, now)
         case Succeeded():
@@ -127,11 +139,28 @@ def _stepped(run: RunRow, attempt: AttemptRow, step: int) -> None:
 
 def _snapshot(session: Session, run: RunRow, attempt: AttemptRow, report: BiasSnapshot, now: datetime) -> None:
     statistics = report.statistics.model_dump()
-    if not _all_finite(statistics):
-        record(session, run, "report_refused", now=now, report="bias_snapshot", step=report.step, why="not finite")
+    if _refused(session, run, report, statistics, now):
         return
-    summary = summarise(report.statistics)
-    _upsert(session, BiasSnapshotRow, run, attempt, report, statistics=statistics, summary=summary)
+    values = {"tokens": report.tokens, "statistics": statistics, "summary": summarise(report.statistics)}
+    _upsert(session, BiasSnapshotRow, run, attempt, report.step, **values)
+
+
+def _diagnostics(
+    session: Session, run: RunRow, attempt: AttemptRow, report: DiagnosticsMeasured, now: datetime
+) -> None:
+    measured = report.model_dump(exclude={"kind", "step"})
+    if not _refused(session, run, report, measured, now):
+        _upsert(session, DiagnosticsRow, run, attempt, report.step, measured=measured)
+
+
+def _refused(
+    session: Session, run: RunRow, report: BiasSnapshot | DiagnosticsMeasured, numbers: dict[str, Any], now: datetime
+) -> bool:
+    """Whether the report has a number that is not finite, which an event then tells."""
+    finite = _all_finite(numbers)
+    if not finite:
+        record(session, run, "report_refused", now=now, report=report.kind, step=report.step, why="not finite")
+    return not finite
 
 
 def _checkpoint(session: Session, run: RunRow, attempt: AttemptRow, report: CheckpointWritten, now: datetime) -> None:
@@ -150,17 +179,8 @@ def _checkpoint(session: Session, run: RunRow, attempt: AttemptRow, report: Chec
     insert_new(session, CheckpointRow, row, key=["run_id", "step", "epoch"])
 
 
-def _upsert(
-    session: Session,
-    table: type[Base],
-    run: RunRow,
-    attempt: AttemptRow,
-    report: MetricPoint | BiasSnapshot,
-    **columns: Any,
-) -> None:
-    statement = dialect_insert(session, table).values(
-        run_id=run.id, epoch=attempt.epoch, step=report.step, tokens=report.tokens, **columns
-    )
+def _upsert(session: Session, table: type[Base], run: RunRow, attempt: AttemptRow, step: int, **columns: Any) -> None:
+    statement = dialect_insert(session, table).values(run_id=run.id, epoch=attempt.epoch, step=step, **columns)
     key = [column.name for column in table.__table__.primary_key]
     newer = {column.name: column for column in statement.excluded if column.name not in key}
     session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer))

@@ -8,13 +8,22 @@ from uuid import uuid4
 
 from sqlalchemy import func, select
 
-from prolu.client.wire import AttemptRead, BiasSnapshotRead, CheckpointRead, EventRead, MetricRead, Page, RunRead
+from prolu.client.wire import (
+    AttemptRead,
+    BiasSnapshotRead,
+    CheckpointRead,
+    DiagnosticsRead,
+    EventRead,
+    MetricRead,
+    Page,
+    RunRead,
+)
 from prolu.spec.report import Failed, Progress, Succeeded
 from service.store import queue
 from service.store.models import EventRow, IdempotencyRow, RunRow
 from tests.fixtures_api import Api
 from tests.service.api.work import RUN, submit, work_on
-from tests.service.store.specs import checkpoint, metric, run_spec, snapshot
+from tests.service.store.specs import checkpoint, diagnostics, full_snapshot, metric, run_spec, snapshot
 
 
 def walk(api: Api, path: str, **params: Any) -> list[dict[str, Any]]:
@@ -86,7 +95,7 @@ def test_lists_are_filtered_by_state_owner_and_sweep(api: Api) -> None:
 
 def test_an_unknown_run_is_not_found_at_every_address(api: Api) -> None:
     nowhere = uuid4()
-    for suffix in ("", "/attempts", "/events", "/metrics", "/bias_statistics", "/checkpoints"):
+    for suffix in ("", "/attempts", "/events", "/metrics", "/bias_statistics", "/diagnostics", "/checkpoints"):
         answer = api.get(f"/v1/runs/{nowhere}{suffix}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert str(nowhere) in answer.json()["detail"]
@@ -144,6 +153,23 @@ def test_the_metric_series_is_ordered_by_step_and_can_be_split(api: Api) -> None
     only = walk(api, f"/v1/runs/{run_id}/metrics", limit=2, split="train")
     assert [point["step"] for point in only] == [20, 30, 100]
     assert only[0]["values"] == {"l0": 1.0}
+
+
+def test_diagnostics_come_by_step_as_they_were_measured(api: Api) -> None:
+    run_id = submit(api)["id"]
+    work_on(api, run_id, diagnostics(100, 0.5), diagnostics(50))
+    found = walk(api, f"/v1/runs/{run_id}/diagnostics", limit=1)
+    assert [DiagnosticsRead.model_validate(one).step for one in found] == [50, 100]
+    assert found[1]["gradient_alignment"] == diagnostics(100, 0.5).model_dump()["gradient_alignment"]
+    assert found[1]["gradient_alignment"][0]["cosine"] == {"mean": 0.5, "standard_error": 0.01, "n": 16}
+
+
+def test_all_that_a_snapshot_tells_is_served(api: Api) -> None:
+    run_id = submit(api)["id"]
+    work_on(api, run_id, snapshot(10), full_snapshot(20))
+    first, second = walk(api, f"/v1/runs/{run_id}/bias_statistics")
+    assert (first["statistics"]["change"], first["statistics"]["density"]) == (None, None)
+    assert second["statistics"] == full_snapshot(20).statistics.model_dump()
 
 
 def test_bias_statistics_come_in_either_order(api: Api) -> None:

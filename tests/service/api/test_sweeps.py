@@ -10,15 +10,14 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import func, select, update
 
-from prolu.client.wire import NodeRead, Page, QueueRead, ResultRow, SweepPreview, SweepRead
-from prolu.spec.report import Succeeded
+from prolu.client.wire import NodeRead, QueueRead, SweepPreview, SweepRead
 from service.store import queue
 from service.store.db import database_now
 from service.store.models import DispatcherRow, RunRow, SweepRow
 from tests.fixtures_api import Api, running_api
 from tests.service.api.test_runs import walk
 from tests.service.api.work import RUN, submit, sweep_body, work_on
-from tests.service.store.specs import metric, snapshot
+from tests.service.store.specs import metric
 
 VARIANTS = [
     {"name": "relu", "set": {"sae.kind": "relu"}},
@@ -69,6 +68,21 @@ def test_the_preview_says_what_would_be_submitted_and_writes_nothing(api: Api) -
     assert preview.points[0].set == {"sae.kind": "relu", "sparsity.coefficient": 0.001}
 
 
+def test_seeds_repeat_every_point_in_the_preview_and_in_the_queue(api: Api) -> None:
+    body = sweep_body(1, seeds=[0, 1])
+    preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
+    assert [(point.name, point.set["training.seed"]) for point in preview.points] == [
+        ("demo/coefficient=0.001,seed=0", 0),
+        ("demo/coefficient=0.001,seed=1", 1),
+    ]
+    sweep_id = api.post("/v1/sweeps", body).json()["id"]
+    assert [run["digest"] for run in walk(api, f"/v1/sweeps/{sweep_id}/runs")] == [
+        point.digest for point in preview.points
+    ]
+    twice = api.post("/v1/sweeps", sweep_body(grid={"training.seed": [1]}, seeds=[0]))
+    assert [error["pointer"] for error in twice.json()["errors"]] == ["/spec/grid/training.seed"]
+
+
 def test_a_bad_point_refuses_the_whole_sweep_and_points_at_its_entry(api: Api) -> None:
     body = sweep_body(grid={"sparsity.coefficient": [0.1, -1.0]})
     for path in ("/v1/sweeps", "/v1/sweeps:preview"):
@@ -107,25 +121,9 @@ def test_sweeps_are_listed_newest_first_with_their_states(api: Api) -> None:
 
 
 def test_an_unknown_sweep_is_not_found_at_every_address(api: Api) -> None:
-    for suffix in ("", "/runs", "/results"):
+    for suffix in ("", "/runs", "/results", "/results_over_seeds", "/bias_statistics"):
         answer = api.get(f"/v1/sweeps/{uuid4()}{suffix}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-
-
-def test_results_are_one_row_per_run_with_metrics_and_the_last_biases(api: Api) -> None:
-    sweep_id = api.post("/v1/sweeps", sweep_body(3)).json()["id"]
-    first, second, _ = (run["id"] for run in walk(api, f"/v1/sweeps/{sweep_id}/runs"))
-    work_on(api, first, snapshot(0, mean=9.0), snapshot(100, mean=-0.25), Succeeded(step=100, metrics={"fvu": 0.5}))
-    work_on(api, second, snapshot(0, mean=1.0))
-    rows = [ResultRow.model_validate(row) for row in walk(api, f"/v1/sweeps/{sweep_id}/results", limit=2)]
-    assert [row.point for row in rows] == [0, 1, 2]
-    assert [row.state for row in rows] == ["succeeded", "running", "queued"]
-    assert rows[0].metrics == {"fvu": 0.5}
-    assert rows[0].bias["mean"] == -0.25
-    assert rows[0].bias["fraction_negative"] == 0.9375
-    assert rows[0].set == {"sparsity.coefficient": 0.001}
-    assert (rows[1].bias["mean"], rows[2].bias, rows[2].metrics) == (1.0, {}, {})
-    assert Page[ResultRow].model_validate(api.get(f"/v1/sweeps/{sweep_id}/results").json()).next_cursor is None
 
 
 def test_a_repeated_sweep_with_one_key_submits_once(api: Api) -> None:

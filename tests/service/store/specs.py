@@ -6,13 +6,18 @@ from typing import Any
 
 from prolu.spec import RunSpec, SweepSpec
 from prolu.spec.report import (
+    Alignment,
+    BiasChange,
     BiasPopulation,
     BiasSnapshot,
     BiasStatistics,
     CheckpointFile,
     CheckpointWritten,
+    DiagnosticsMeasured,
     Distribution,
+    Estimate,
     Histogram,
+    JointHistogram,
     MetricPoint,
 )
 
@@ -66,3 +71,31 @@ def snapshot(step: int, mean: float = -0.5) -> BiasSnapshot:
     )
     statistics = BiasStatistics(all=population, alive=population, dead=population)
     return BiasSnapshot(step=step, tokens=step * 10, statistics=statistics)
+
+
+def full_snapshot(step: int) -> BiasSnapshot:
+    """A snapshot with everything that may be told of the biases."""
+    plain = snapshot(step)
+    joint = JointHistogram(x_edges=[-1.0, 0.0, 0.25], y_edges=[-8.0, -4.0, 0.0], counts=[[10, 20], [2, 0]])
+    change = BiasChange(since_step=step - 10, sign_flips=3, drift_mean=-0.01, drift_rms=0.02)
+    more = {
+        "change": change,
+        "density": Histogram(edges=[-8.0, -4.0, 0.0], counts=[12, 20]),
+        "bias_by_frequency": joint,
+        "bias_by_decoder_norm": joint,
+    }
+    return plain.model_copy(update={"statistics": plain.statistics.model_copy(update=more)})
+
+
+def diagnostics(step: int, cosine: float = 0.25) -> DiagnosticsMeasured:
+    found = [
+        Alignment(
+            estimator='{"kind":"ste"}',
+            objective=objective,
+            bandwidth=bandwidth,
+            group="b_enc",
+            cosine=Estimate(mean=cosine, standard_error=0.01, n=16),
+        )
+        for objective, bandwidth in (("l0", 0.1), ("reconstruction", None))
+    ]
+    return DiagnosticsMeasured(step=step, gradient_alignment=found)

@@ -11,8 +11,16 @@ from sqlalchemy import func, select
 from prolu.spec.report import Failed, MetricPoint, Progress, Report, Stopped, Succeeded
 from service.store import queue, reports
 from service.store.db import Database, database_now
-from service.store.models import AttemptRow, BiasSnapshotRow, CheckpointRow, EventRow, MetricPointRow, RunRow
-from tests.service.store.specs import checkpoint, metric, run_spec, snapshot
+from service.store.models import (
+    AttemptRow,
+    BiasSnapshotRow,
+    CheckpointRow,
+    DiagnosticsRow,
+    EventRow,
+    MetricPointRow,
+    RunRow,
+)
+from tests.service.store.specs import checkpoint, diagnostics, full_snapshot, metric, run_spec, snapshot
 
 
 @pytest.fixture
@@ -147,6 +155,29 @@ def test_a_snapshot_is_kept_whole_and_in_brief(database: Database, run_id: UUID)
         "max": 0.25,
         "median": -0.5,
     }
+
+
+def test_everything_that_a_snapshot_may_tell_is_kept_as_it_came(database: Database, run_id: UUID) -> None:
+    deliver(database, run_id, [(1, full_snapshot(10))])
+    with database.read() as session:
+        row = session.scalars(select(BiasSnapshotRow)).one()
+    assert row.statistics == full_snapshot(10).statistics.model_dump()
+
+
+def test_diagnostics_are_kept_once_for_each_step_and_the_last_word_counts(database: Database, run_id: UUID) -> None:
+    deliver(database, run_id, [(1, diagnostics(50)), (2, diagnostics(100, 0.5)), (3, diagnostics(100, 0.75))])
+    with database.read() as session:
+        rows = session.scalars(select(DiagnosticsRow).order_by(DiagnosticsRow.step)).all()
+    assert [(row.step, row.epoch) for row in rows] == [(50, 1), (100, 1)]
+    assert rows[1].measured == diagnostics(100, 0.75).model_dump(exclude={"kind", "step"})
+
+
+def test_diagnostics_that_are_not_finite_are_refused_with_an_event(database: Database, run_id: UUID) -> None:
+    assert deliver(database, run_id, [(1, diagnostics(10, math.nan)), (2, metric(20))]) == 2
+    with database.read() as session:
+        assert session.scalars(select(DiagnosticsRow)).all() == []
+        refused = session.scalars(select(EventRow).where(EventRow.kind == "report_refused")).one()
+    assert refused.detail == {"report": "diagnostics", "step": 10, "why": "not finite"}
 
 
 def test_a_checkpoint_is_accepted_with_its_files(database: Database, run_id: UUID) -> None:

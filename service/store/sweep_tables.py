@@ -1,0 +1,171 @@
+"""What the runs of a sweep found, as tables: one row per run, per group of seeds, per last look at the biases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import Page, ResultRow, RunState, SeedGroupRead, SparsityLevel, SweepBiasRead
+from prolu.spec.report import BiasPopulation, BiasStatistics, Histogram
+from service.domain.repeats import Group, by_seed, estimates
+from service.store import pages
+from service.store.lists import require_sweep
+from service.store.models import BiasSnapshotRow, RunRow
+
+# Of the spec, which may be long, only what orders the runs of a variant.
+_LEVEL = (
+    RunRow.spec["sparsity"]["coefficient"].as_float().label("coefficient"),
+    RunRow.spec["sparsity"]["controller"]["target_l0"].as_float().label("target_l0"),
+    RunRow.spec["sae"]["k"].as_float().label("k"),
+)
+_RUN = (RunRow.id, RunRow.point, RunRow.name, RunRow.variant, RunRow.state, RunRow.set, RunRow.step, *_LEVEL)
+
+
+def results(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[ResultRow]:
+    """One row per run of a sweep, by point: settings, final metrics, last bias statistics in brief. Raises NotFound."""
+    require_sweep(session, sweep_id)
+    statement = _after(cursor, select(*_RUN, RunRow.metrics).where(RunRow.sweep_id == sweep_id))
+    rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
+    biases = _last_biases(session, [row.id for row in rows])
+    return pages.page(
+        rows,
+        limit,
+        lambda row: ResultRow(
+            run_id=row.id,
+            point=row.point,
+            name=row.name,
+            variant=row.variant,
+            state=row.state,
+            set=row.set,
+            step=row.step,
+            metrics=row.metrics or {},
+            bias=biases.get(row.id, {}),
+            level=_level(row),
+        ),
+        lambda row: (row.point,),
+    )
+
+
+def results_over_seeds(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[SeedGroupRead]:
+    """One row per group of runs that differ in their seed alone, by first point. Raises NotFound.
+
+    The members of a group may stand anywhere in the sweep, so its points are read whole, and metrics of this page only.
+    """
+    require_sweep(session, sweep_id)
+    runs = session.execute(select(*_RUN).where(RunRow.sweep_id == sweep_id).order_by(RunRow.point)).all()
+    groups = by_seed(runs)
+    if cursor is not None:
+        (last,) = pages.decode(cursor, pages.BY_NUMBER)
+        groups = [group for group in groups if group.point > last]
+    shown = groups[: limit + 1]
+    succeeded = [run.id for group in shown for run in group.runs if run.state == "succeeded"]
+    metrics = {
+        row.id: row.metrics or {}
+        for row in session.execute(select(RunRow.id, RunRow.metrics).where(RunRow.id.in_(succeeded)))
+    }
+    biases = _last_biases(session, succeeded)
+    return pages.page(shown, limit, lambda group: _group(group, metrics, biases), lambda group: (group.point,))
+
+
+def bias_statistics(
+    session: Session, sweep_id: UUID, *, histograms: bool = True, limit: int, cursor: str | None
+) -> Page[SweepBiasRead]:
+    """The last snapshot of every run of a sweep that has one, by point. Raises NotFound."""
+    require_sweep(session, sweep_id)
+    last = (
+        select(func.max(BiasSnapshotRow.step))
+        .where(BiasSnapshotRow.run_id == RunRow.id)
+        .correlate(RunRow)
+        .scalar_subquery()
+    )
+    seen = (BiasSnapshotRow.step.label("at_step"), BiasSnapshotRow.tokens, BiasSnapshotRow.statistics)
+    statement = (
+        select(*_RUN, *seen)
+        .join(BiasSnapshotRow, (BiasSnapshotRow.run_id == RunRow.id) & (BiasSnapshotRow.step == last))
+        .where(RunRow.sweep_id == sweep_id)
+    )
+    rows = session.execute(_after(cursor, statement).order_by(RunRow.point).limit(limit + 1)).all()
+    return pages.page(rows, limit, lambda row: _last_look(row, histograms=histograms), lambda row: (row.point,))
+
+
+def _after(cursor: str | None, statement: Select[Any]) -> Select[Any]:
+    if cursor is None:
+        return statement
+    return statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
+
+
+def _group(group: Group[Any], metrics: dict[UUID, Any], biases: dict[UUID, dict[str, float]]) -> SeedGroupRead:
+    states: Counter[RunState] = Counter(run.state for run in group.runs)
+    done = [run.id for run in group.runs if run.state == "succeeded"]
+    return SeedGroupRead(
+        point=group.point,
+        variant=group.variant,
+        set=group.set,
+        level=_level(group.runs[0]),
+        seeds=group.seeds,
+        run_ids=[run.id for run in group.runs],
+        states=dict(states),
+        metrics=estimates([metrics[run_id] for run_id in done]),
+        bias=estimates([biases.get(run_id, {}) for run_id in done]),
+    )
+
+
+def _last_look(row: Row[Any], *, histograms: bool) -> SweepBiasRead:
+    statistics = BiasStatistics.model_validate(row.statistics)
+    return SweepBiasRead(
+        run_id=row.id,
+        point=row.point,
+        name=row.name,
+        variant=row.variant,
+        state=row.state,
+        set=row.set,
+        level=_level(row),
+        step=row.at_step,
+        tokens=row.tokens,
+        statistics=statistics if histograms else _in_brief(statistics),
+    )
+
+
+def _in_brief(statistics: BiasStatistics) -> BiasStatistics:
+    """The statistics without histograms, which are most of their length."""
+    populations = {name: _without_bins(getattr(statistics, name)) for name in ("all", "alive", "dead")}
+    joint = dict.fromkeys(("density", "bias_by_frequency", "bias_by_decoder_norm"))
+    return statistics.model_copy(update=populations | joint)
+
+
+def _without_bins(population: BiasPopulation) -> BiasPopulation:
+    empty = {"histogram": Histogram(edges=[], counts=[])}
+    return population.model_copy(
+        update={
+            "bias": population.bias.model_copy(update=empty),
+            "threshold": population.threshold.model_copy(update=empty),
+        }
+    )
+
+
+def _level(row: Row[Any]) -> SparsityLevel | None:
+    """A controller's target decides over the coefficient that it begins with."""
+    if row.k is not None:
+        return SparsityLevel(kind="k", value=row.k)
+    if row.target_l0 is not None:
+        return SparsityLevel(kind="target_l0", value=row.target_l0)
+    return None if row.coefficient is None else SparsityLevel(kind="coefficient", value=row.coefficient)
+
+
+def _last_biases(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, float]]:
+    last = (
+        select(BiasSnapshotRow.run_id, func.max(BiasSnapshotRow.step))
+        .where(BiasSnapshotRow.run_id.in_(run_ids))
+        .group_by(BiasSnapshotRow.run_id)
+    )
+    rows = session.execute(
+        select(BiasSnapshotRow.run_id, BiasSnapshotRow.summary).where(
+            tuple_(BiasSnapshotRow.run_id, BiasSnapshotRow.step).in_(last)
+        )
+    )
+    return {row.run_id: row.summary for row in rows}
