@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 
-from service.domain.errors import Invalid
+from service.domain.errors import Invalid, WrongParameter
 
 
 async def only_known(request: Request) -> None:
@@ -18,7 +19,12 @@ async def only_known(request: Request) -> None:
     known = sorted(field.alias for field in route.dependant.query_params)
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
-        raise Invalid(" ".join(_sentence(name, known) for name in unknown[:10]))
+        raise wrong_parameters([WrongParameter(("query", name[:80]), _sentence(name, known)) for name in unknown[:10]])
+
+
+def wrong_parameters(mistakes: Sequence[WrongParameter]) -> Invalid:
+    """Make the error of a request with these mistakes."""
+    return Invalid(" ".join(mistake.sentence for mistake in mistakes), mistakes)
 
 
 def _sentence(name: str, known: list[str]) -> str:

@@ -20,7 +20,15 @@ from starlette.exceptions import HTTPException
 
 from prolu.client.wire import Problem, ProblemItem
 from prolu.spec import Mistake, SpecError, validate
-from service.domain.errors import Invalid, ServiceError, Unauthenticated, Unavailable, WrongMediaType
+from service.api.parameters import wrong_parameters
+from service.domain.errors import (
+    Invalid,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+    WrongMediaType,
+    WrongParameter,
+)
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
@@ -102,7 +110,7 @@ def _on_invalid_request(request: Request, error: Any) -> Response:
         detail = f"The body is not JSON: {complaints[0]['ctx']['error']} at character {complaints[0]['loc'][-1]}; correct it."
         return problem(400, _CODES[400], detail, request_id_of(request))
     if complaints[0]["loc"][0] != "body":
-        return for_service_error(Invalid(_of_parameters(complaints)), request_id_of(request))
+        return for_service_error(wrong_parameters(_of_parameters(complaints)), request_id_of(request))
     if error.body is not None and not _says_json(request):
         got = request.headers.get("content-type", "missing")[:80]
         refusal = WrongMediaType(f"The Content-Type of the body is {got}; send application/json.")
@@ -110,13 +118,14 @@ def _on_invalid_request(request: Request, error: Any) -> Response:
     return for_service_error(_of_body(request, error), request_id_of(request))
 
 
-def _of_parameters(complaints: Sequence[Any]) -> str:
-    sentences = []
+def _of_parameters(complaints: Sequence[Any]) -> list[WrongParameter]:
+    mistakes = []
     for complaint in complaints:
-        kind, name = complaint["loc"][0], complaint["loc"][1]
+        kind, name = complaint["loc"][:2]
         message = str(complaint["msg"]).removeprefix("Input should be ")
-        sentences.append(f"The {kind} parameter {name} must be {message}; got {str(complaint['input'])[:80]!r}.")
-    return " ".join(sentences)
+        sentence = f"The {kind} parameter {name} must be {message}; got {str(complaint['input'])[:80]!r}."
+        mistakes.append(WrongParameter((kind, name), sentence))
+    return mistakes
 
 
 def _of_body(request: Request, error: RequestValidationError) -> Invalid:

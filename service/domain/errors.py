@@ -17,9 +17,21 @@ ServiceError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from prolu.spec.mistakes import Mistake
+
+
+@dataclass(frozen=True)
+class WrongParameter(Mistake):
+    """A parameter of the request that is wrong; its location is where it stands (query, path, header) and its name."""
+
+    @property
+    def pointer(self) -> str:
+        """Name it as `query:limit`, since it has no place in the body."""
+        where, name = self.location[:2]
+        return f"{where}:{name}"
 
 
 class ServiceError(Exception):
@@ -82,7 +94,7 @@ class WrongMediaType(ServiceError):
 
 
 class Invalid(ServiceError):
-    """The request is well-formed and wrong; `mistakes` says where, relative to the body."""
+    """The request is well-formed and wrong; `mistakes` says where in the body, or which parameters."""
 
     status = 422
     code = "invalid_request"

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from prolu.client.wire import Page
-from service.domain.errors import InvalidCursor
+from service.domain.errors import InvalidCursor, WrongParameter
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -39,12 +39,16 @@ def decode(cursor: str, key: TypeAdapter[Key]) -> Key:
         padded = cursor + "=" * (-len(cursor) % 4)
         position = key.validate_json(base64.urlsafe_b64decode(padded.encode()))
     except ValueError:  # of base64, of UTF-8, of JSON and of pydantic
-        raise InvalidCursor(
+        raise _unknown(
             f"cursor is {cursor[:80]!r}, which this list did not give out; take next_cursor of its last page as it is."
         ) from None
     if any(isinstance(part, int) and abs(part) >= 2**63 for part in position):  # type: ignore[attr-defined]
-        raise InvalidCursor("cursor names a number that no row has; take next_cursor of the last page as it is.")
+        raise _unknown("cursor names a number that no row has; take next_cursor of the last page as it is.")
     return position
+
+
+def _unknown(sentence: str) -> InvalidCursor:
+    return InvalidCursor(sentence, [WrongParameter(("query", "cursor"), sentence)])
 
 
 def page(

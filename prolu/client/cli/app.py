@@ -89,12 +89,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _mistakes(error: Invalid) -> list[str]:
-    """One line per wrong field of the body, or the problem's own sentence."""
+    """One line per wrong field of the body or parameter, or the problem's own sentence."""
     return [_said(item) for item in error.problem.errors] or [error.problem.detail]
 
 
 def _said(item: ProblemItem) -> str:
-    """The sentence, with the place in the spec if it does not name it."""
+    """The sentence, with the place in the spec if it does not name it; that of a parameter always does."""
+    if not item.pointer.startswith("/"):
+        return item.detail
     path = item.pointer.strip("/").replace("/", ".").removeprefix("spec.")
     return item.detail if not path or path in item.detail else f"{path}: {item.detail}"
 

@@ -197,6 +197,8 @@ def test_an_unknown_query_parameter_is_named_with_the_known_ones(quick_api: Api)
         "The query parameter 'limt' is not known here; did you mean 'limit'? "
         "Known are cursor, limit, owner, state, sweep_id."
     )
+    assert [error.pointer for error in problem.errors] == ["query:stat", "query:limt"]
+    assert " ".join(error.detail for error in problem.errors) == problem.detail
     problem = problem_of(quick_api.post("/v1/runs?dry_run=1", RUN), 422, "invalid_request")
     assert problem.detail == "The query parameter 'dry_run' is not known here; none is; leave it out."
 
@@ -218,22 +220,30 @@ def test_a_wrong_method_is_told_which_are_right(quick_api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "pointer", "words"),
     [
-        ("/v1/runs/abc", "The path parameter run_id must be a valid UUID"),
-        ("/v1/runs?limit=0", "The query parameter limit must be greater than or equal to 1; got '0'."),
-        ("/v1/runs?limit=501", "limit must be less than or equal to 500"),
-        ("/v1/runs?limit=many", "limit must be a valid integer"),
-        ("/v1/runs?state=sleeping", "state must be 'queued', 'starting'"),
+        ("/v1/runs/abc", "path:run_id", "The path parameter run_id must be a valid UUID"),
+        ("/v1/runs?limit=0", "query:limit", "parameter limit must be greater than or equal to 1; got '0'."),
+        ("/v1/runs?limit=501", "query:limit", "limit must be less than or equal to 500"),
+        ("/v1/runs?limit=many", "query:limit", "limit must be a valid integer"),
+        ("/v1/runs?state=sleeping", "query:state", "state must be 'queued', 'starting'"),
     ],
 )
-def test_a_wrong_parameter_is_named(quick_api: Api, path: str, words: str) -> None:
-    assert words in problem_of(quick_api.get(path), 422, "invalid_request").detail
+def test_a_wrong_parameter_is_named(quick_api: Api, path: str, pointer: str, words: str) -> None:
+    problem = problem_of(quick_api.get(path), 422, "invalid_request")
+    assert words in problem.detail
+    assert [(error.pointer, error.detail) for error in problem.errors] == [(pointer, problem.detail)]
+
+
+def test_a_wrong_header_is_named(quick_api: Api) -> None:
+    problem = problem_of(quick_api.post("/v1/runs", RUN, Idempotency_Key="k" * 201), 422, "invalid_request")
+    assert [error.pointer for error in problem.errors] == ["header:idempotency-key"]
 
 
 @pytest.mark.parametrize("cursor", ["zzz", "é", "W10", "WzFd", "W251bGxd", "Wy0xXQ=======", "x" * 499, "WzllOTld"])
 def test_a_cursor_that_was_never_given_out_is_refused(quick_api: Api, cursor: str) -> None:
-    problem_of(quick_api.get("/v1/runs", cursor=cursor), 422, "invalid_cursor")
+    problem = problem_of(quick_api.get("/v1/runs", cursor=cursor), 422, "invalid_cursor")
+    assert [error.pointer for error in problem.errors] == ["query:cursor"]
 
 
 def test_a_cursor_of_another_list_is_refused_or_harmless(quick_api: Api) -> None:
