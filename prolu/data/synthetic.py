@@ -1,7 +1,7 @@
 """Sparse ground-truth features in superposition plus noise: an endless stream of numbered samples.
 
 Sample r is x_r = sum_i c_ri d_i + noise, with d_i unit vectors drawn once, c_ri zero except with probability
-active_features / n_features, then uniform on [0.5, 1.5] (mean 1), and noise ~ N(0, noise_std^2) in each coordinate.
+p = active_features / n_features, then drawn from a law of mean 1, and noise ~ N(0, noise_std^2) in each coordinate.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from prolu.data.activity import active_pairs
 from prolu.data.rms import rms_of_batches
 from prolu.models.normalisation import Normaliser
-from prolu.spec.data import SyntheticData
+from prolu.spec.data import Magnitudes, SyntheticData
 
 # Samples are drawn in blocks of this many, each from a generator of its own, so that any block can be had without the others
 # and the stream does not depend on the batch size.
 _BLOCK = 512
 # Blocks that `dataset_rms` is measured on.
 _RMS_BLOCKS = 16
+_SIGMA = 0.5
 
 
 class SyntheticSource:
@@ -69,11 +71,9 @@ class SyntheticSource:
 
     def _block(self, stream: str, number: int) -> Float[Tensor, "block d_in"]:
         generator = self._generator(stream, number)
-        active = _bernoulli_indices(
-            _BLOCK * self._spec.n_features, self._spec.active_features / self._spec.n_features, generator
-        )
+        active = active_pairs(self._spec, _BLOCK, generator)
         samples = torch.div(active, self._spec.n_features, rounding_mode="floor")
-        magnitudes = 0.5 + torch.rand(len(active), generator=generator)
+        magnitudes = _magnitudes(self._spec.magnitudes, len(active), generator)
         x = torch.nn.functional.embedding_bag(
             active % self._spec.n_features,
             self.dictionary,
@@ -89,20 +89,20 @@ class SyntheticSource:
         return torch.Generator().manual_seed(seed)
 
 
-def _bernoulli_indices(trials: int, probability: float, generator: torch.Generator) -> Int[Tensor, " successes"]:
-    """Return the rising indices of the successes among independent trials, in memory that grows with the successes alone.
+def _magnitudes(law: Magnitudes, count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
+    """Draw from the law, whose mean is 1.
 
-    The gaps between successes are geometric: 1 + floor(log(1 - U) / log(1 - p)).
+    uniform      0.5 + U, U uniform on [0, 1)
+    constant     1
+    exponential  -log(1 - U)
+    lognormal    exp(sigma Z - sigma^2 / 2) with sigma = 0.5, Z standard normal
     """
-    expected = trials * probability
-    chunk = int(expected + 6 * expected**0.5 + 16)
-    found: list[Tensor] = []
-    last = torch.tensor(-1)
-    log_failure = torch.log1p(torch.tensor(-probability, dtype=torch.float64))
-    while last < trials:
-        uniform = torch.rand(chunk, generator=generator, dtype=torch.float64)
-        gaps = 1 + torch.floor(torch.log1p(-uniform) / log_failure).clamp(max=trials).long()
-        found.append(last + gaps.cumsum(0))
-        last = found[-1][-1]
-    indices = torch.cat(found)
-    return indices[indices < trials]
+    match law:
+        case "uniform":
+            return 0.5 + torch.rand(count, generator=generator)
+        case "constant":
+            return torch.ones(count)
+        case "exponential":
+            return -torch.log1p(-torch.rand(count, generator=generator))
+        case "lognormal":
+            return torch.exp(_SIGMA * torch.randn(count, generator=generator) - _SIGMA**2 / 2)

@@ -13,6 +13,7 @@ from prolu.spec.base import Flag, Integer, Number, Spec, refusal
 from prolu.spec.text import HubName, Label, Location
 
 Normalisation = Literal["none", "per_token", "dataset_rms"]
+Magnitudes = Literal["uniform", "constant", "exponential", "lognormal"]
 Hook = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_hidden"]
 
 
@@ -38,7 +39,7 @@ class SyntheticData(_Data):
     """Mean number of features active in one sample, each with probability active_features / n_features. Default 8."""
     noise_std: Annotated[Number, Field(ge=0)] = 0.01
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
-    magnitudes: Literal["uniform", "constant", "exponential", "lognormal"] = "uniform"
+    magnitudes: Magnitudes = "uniform"
     """Law of an active feature's magnitude, of mean 1: uniform on [0.5, 1.5], the default, or log-normal with sigma 0.5."""
     correlation: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """Correlation of the activity of two features of one group: 0, the default, independent; 1, always together."""
