@@ -177,16 +177,21 @@ class Estimate(Record):
 
 
 class Alignment(Record):
-    """How one estimator's update lies to one direction, in one group of parameters."""
+    """How one estimator's update lies to one direction, in one group of parameters: by `prolu.analysis.gradient_alignment`.
+
+    The update is minus the gradient that training would hand to its optimizer, the direction minus that of an objective.
+    """
 
     estimator: str
-    """The estimator, as compact JSON of its spec."""
+    """The estimator, as compact JSON of its spec with sorted keys."""
+    part: Literal["loss", "reconstruction", "penalty"] = "loss"
+    """What the update descends: reconstruction plus lambda times penalty, the default, or one of the two alone."""
     objective: Literal["l0", "reconstruction", "l1"]
-    """Whose descent direction: l0 smoothed with `bandwidth`, the exact reconstruction loss, or the exact L1 penalty."""
+    """Whose descent direction: smoothed l0, the reconstruction loss (exact, but smoothed for b_enc), or the exact L1 penalty."""
     bandwidth: float | None
-    """Width of the smoothing; null where nothing is smoothed."""
+    """Width of the smoothing of the gates, in units of m + b; null where nothing is smoothed."""
     group: str
-    """Parameters compared: W_enc, b_enc, W_dec, b_dec, or all."""
+    """Parameters compared: W_enc, b_enc, W_dec, b_dec, or all; groups where update or direction is always zero are left out."""
     cosine: Estimate
     """Cosine over batches; left out of the mean where a direction is zero, so n may be smaller than the batches."""
 
