@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -65,18 +65,21 @@ class ArtifactFolder:
         finally:
             shutil.rmtree(scratch_path, ignore_errors=True)
 
-    def publish(self, staged: Path) -> None:
-        """Put a staged file into the folder under its own name, whole or not at all, and on the disk when this returns."""
-        with _failures_as_storage_errors(f"Writing {self.url}/{staged.name}"):
+    def publish(self, staging: Path, name: str) -> None:
+        """Put the file `name` (with `/`) of a staging folder here, whole or not at all, and on the disk when this returns."""
+        staged = staging / name
+        with _failures_as_storage_errors(f"Writing {self.url}/{name}"):
             if not self._local:
-                self._filesystem.put_file(str(staged), f"{self._path}/{staged.name}")
+                self._filesystem.put_file(str(staged), f"{self._path}/{name}")
                 return
-            target = Path(self._path)
-            target.mkdir(exist_ok=True)
+            target = Path(self._path, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
             flush(staged)
-            staged.replace(target / staged.name)
-            flush(target)
-            flush(target.parent)
+            staged.replace(target)
+            for folder in list(target.parents)[
+                : len(PurePosixPath(name).parts) + 1
+            ]:  # up to the one that holds this folder
+                flush(folder)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

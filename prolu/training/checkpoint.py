@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -61,7 +61,7 @@ class CheckpointStore:
             folder.remove(MANIFEST)  # of an earlier write: it must not vouch for files that are being replaced
             try:
                 for name in [*(file.name for file in files), MANIFEST]:
-                    folder.publish(staging / name)
+                    folder.publish(staging, name)
             except StorageError:
                 with contextlib.suppress(StorageError):  # the first failure is the one to report
                     folder.discard()
@@ -98,9 +98,10 @@ def _write_files(checkpoint: Checkpoint, folder: Path) -> list[CheckpointFile]:
         (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         safetensors.torch.save_file(_on_cpu(checkpoint.weights), folder / WEIGHTS)
         safetensors.torch.save_file(_on_cpu(checkpoint.training), folder / TRAINING)
-        files = [_described(folder / name) for name in (CONFIG, WEIGHTS, TRAINING)]
+        files = [_described(folder / name, name) for name in (CONFIG, WEIGHTS, TRAINING)]
         manifest = CheckpointManifest(step=config.step, tokens=config.tokens, files=files)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _make_readable(folder, [MANIFEST, *(file.name for file in files)])
     except (SafetensorError, OSError) as error:  # safetensors reports a full disk as an error of its own
         raise StorageError(f"Writing the checkpoint at step {config.step} in {folder} failed: {error}") from error
     return files
@@ -110,7 +111,14 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _described(path: Path) -> CheckpointFile:
+def _make_readable(folder: Path, names: Sequence[str]) -> None:
+    """Give every file the mode 0644 less the umask, which the config shows; safetensors writes files for their owner alone."""
+    mode = (folder / CONFIG).stat().st_mode & 0o644
+    for name in names:
+        (folder / name).chmod(mode)
+
+
+def _described(path: Path, name: str) -> CheckpointFile:
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    return CheckpointFile(name=path.name, bytes=path.stat().st_size, sha256=checksum)
+    return CheckpointFile(name=name, bytes=path.stat().st_size, sha256=checksum)

@@ -22,7 +22,7 @@ DOCUMENT: dict[str, Any] = {
     "training": {
         "steps": 40,
         "batch_size": 32,
-        "optimizer": {"learning_rate": 0.01},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "lr_warmup_steps": 10,
         "lr_decay_steps": 12,
         "dead_window_tokens": 200,

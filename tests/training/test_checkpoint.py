@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import resource
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,6 +141,19 @@ def test_the_config_holds_the_whole_spec(written: Path, learner: Learner) -> Non
     config = json.loads((written / "config.json").read_text())
     assert RunSpec.model_validate(config["spec"]) == learner.spec
     assert (config["d_in"], config["step"], config["tokens"], config["version"]) == (16, 3, 96, 1)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o644)])
+def test_all_files_of_a_checkpoint_may_be_read_by_whom_the_umask_allows(
+    learner: Learner, store: CheckpointStore, tmp_path: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        store.write(learner.checkpoint(), final=False)
+    finally:
+        os.umask(before)
+    modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in (tmp_path / PATH).iterdir()}
+    assert modes == dict.fromkeys([*FILES, "manifest.json"], oct(mode))
 
 
 def test_nothing_but_the_checkpoint_stays_behind(written: Path) -> None:

@@ -75,7 +75,7 @@ def test_steps_equal_the_plain_reference(
     reconstruction: str,
 ) -> None:
     # epsilon is large beside rounding, so that gradients that should be 0 do not decide the sign of a step
-    training = {"reconstruction": reconstruction, "optimizer": {"learning_rate": 0.01, "epsilon": 1e-4}}
+    training = {"reconstruction": reconstruction, "optimizer": {"kind": "adam", "learning_rate": 0.01, "epsilon": 1e-4}}
     spec = make_spec(sae=sae | {"decoder_norm": decoder_norm}, sparsity=sparsity, training=training)
     learner = Learner(spec, source.d_in)
     for step in range(12):

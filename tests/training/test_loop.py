@@ -226,7 +226,7 @@ def test_a_loss_that_becomes_nan_fails_the_run_and_keeps_its_checkpoints(
 def test_an_absurd_learning_rate_ends_as_nan_loss_with_only_finite_reports(
     make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
 ) -> None:
-    training = {"optimizer": {"learning_rate": 1e30}, "lr_warmup_steps": 0, "checkpoint_every_steps": 1}
+    training = {"optimizer": {"kind": "adam", "learning_rate": 1e30}, "lr_warmup_steps": 0, "checkpoint_every_steps": 1}
     outcome, reports = run(make_spec(training=training), source, store)
     assert isinstance(outcome, Failed)
     assert outcome.failure_class == "nan_loss"
