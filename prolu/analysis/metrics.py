@@ -7,6 +7,10 @@ All metrics are in the space that the SAE is trained in, that is, after the norm
     mse            sum ||x - x_hat||^2 / (tokens * d_in)
     fvu            sum ||x - x_hat||^2 / sum ||x - mean(x)||^2, mean(x) over all tokens that were added;
                    predicting the mean gives 1, a perfect reconstruction 0
+    cosine         mean over tokens of x . x_hat / (||x|| ||x_hat||), 0 for a token where either is the zero vector
+    shrinkage      gamma = sum ||x_hat||^2 / sum x . x_hat, which is the g that makes sum ||x_hat / g - x||^2 least.
+                   1: the reconstructions have the best length; below 1: they are too short, by that factor, as L1 makes
+                   them; above 1: too long. The relative reconstruction bias of Rajamanoharan 2024 (arXiv 2404.16014, eq. 10)
     dead_fraction  share of latents that did not fire on the last `dead_window_tokens` training activations
 """
 
@@ -18,10 +22,10 @@ from torch import Tensor
 
 
 class MetricSums:
-    """The sums behind l0, l1, mse and fvu, in float64 on the device of the data; numerator and denominator are summed apart.
+    """The sums behind l0, l1, mse, fvu, cosine and shrinkage, in float64 on the device of the data.
 
-    The sum of squares about the mean is merged batch by batch (Chan, Golub, LeVeque 1979), which loses no digits when
-    the mean is large beside the spread.
+    Numerators and denominators are summed apart. The sum of squares about the mean is merged batch by batch
+    (Chan, Golub, LeVeque 1979), which loses no digits when the mean is large beside the spread.
     """
 
     def __init__(self, d_in: int, *, device: torch.device | str = "cpu") -> None:
@@ -30,6 +34,7 @@ class MetricSums:
         self._mean = torch.zeros(d_in, dtype=torch.float64, device=device)
         zero = torch.zeros((), dtype=torch.float64, device=device)
         self._active_count, self._active_sum, self._squared_error, self._squared_deviation = zero, zero, zero, zero
+        self._cosines, self._squared_x_hat, self._x_dot_x_hat = zero, zero, zero
 
     @torch.no_grad()
     def add(
@@ -43,7 +48,43 @@ class MetricSums:
         self._active_count = self._active_count + torch.count_nonzero(acts)
         self._active_sum = self._active_sum + acts.sum(dtype=torch.float64)
         self._squared_error = self._squared_error + (x - x_hat).square().sum()
+        self._add_directions(x, x_hat)
+        self._add_deviations(x)
 
+    def values(self) -> dict[str, float]:
+        """Return l0, l1, mse, fvu, cosine and shrinkage of everything added.
+
+        `fvu` is left out where x does not vary, and `shrinkage` where sum x . x_hat is 0, since they have no value there.
+        Raises ValueError if nothing was added.
+        """
+        if self._tokens == 0:
+            raise ValueError("There are no activations to compute metrics of; give at least one.")
+        sums = [self._active_count, self._active_sum, self._squared_error, self._squared_deviation]
+        active_count, active_sum, squared_error, squared_deviation, cosines, squared_x_hat, x_dot_x_hat = torch.stack(
+            [*sums, self._cosines, self._squared_x_hat, self._x_dot_x_hat]
+        ).tolist()
+        values = {
+            "l0": active_count / self._tokens,
+            "l1": active_sum / self._tokens,
+            "mse": squared_error / (self._tokens * self._d_in),
+            "cosine": cosines / self._tokens,
+        }
+        if squared_deviation != 0:
+            values["fvu"] = squared_error / squared_deviation
+        if x_dot_x_hat != 0:
+            values["shrinkage"] = squared_x_hat / x_dot_x_hat
+        return values
+
+    def _add_directions(self, x: Float[Tensor, "batch d_in"], x_hat: Float[Tensor, "batch d_in"]) -> None:
+        dots = torch.linalg.vecdot(x, x_hat)
+        norms: Tensor = torch.linalg.vector_norm(x, dim=1)
+        norms_hat: Tensor = torch.linalg.vector_norm(x_hat, dim=1)
+        product = norms * norms_hat
+        self._cosines = self._cosines + (dots / product.masked_fill(product == 0, 1.0)).sum()
+        self._squared_x_hat = self._squared_x_hat + norms_hat.square().sum()
+        self._x_dot_x_hat = self._x_dot_x_hat + dots.sum()
+
+    def _add_deviations(self, x: Float[Tensor, "batch d_in"]) -> None:
         count, tokens = len(x), self._tokens + len(x)
         batch_mean = x.mean(dim=0)
         shift = batch_mean - self._mean
@@ -52,24 +93,6 @@ class MetricSums:
         self._squared_deviation = self._squared_deviation + within + between
         self._mean = self._mean + shift * (count / tokens)
         self._tokens = tokens
-
-    def values(self) -> dict[str, float]:
-        """Return l0, l1, mse and fvu of everything added; `fvu` is left out where x does not vary, since it has no value.
-
-        Raises ValueError if nothing was added.
-        """
-        if self._tokens == 0:
-            raise ValueError("There are no activations to compute metrics of; give at least one.")
-        sums = torch.stack([self._active_count, self._active_sum, self._squared_error, self._squared_deviation])
-        active_count, active_sum, squared_error, squared_deviation = sums.tolist()
-        values = {
-            "l0": active_count / self._tokens,
-            "l1": active_sum / self._tokens,
-            "mse": squared_error / (self._tokens * self._d_in),
-        }
-        if squared_deviation != 0:
-            values["fvu"] = squared_error / squared_deviation
-        return values
 
 
 def dead_latents(tokens_since_fired: Int64[Tensor, " d_sae"], *, window: int) -> Bool[Tensor, " d_sae"]:

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from prolu.analysis.metrics import MetricSums, dead_fraction, dead_latents
@@ -25,7 +27,10 @@ def test_metrics_of_a_case_worked_by_hand() -> None:
     x_hat = torch.tensor([[1.0, 0.0], [2.0, 2.0]])
     acts = torch.tensor([[0.0, 3.0, 0.5], [0.0, 1.0, 0.0]])
     # squared error 1 + 4; the mean is (1, 2), so the squared deviation is 2 * (1 + 4)
-    assert metrics_of(x, x_hat, acts) == {"l0": 1.5, "l1": 2.25, "mse": 1.25, "fvu": 0.5}
+    # the first token is the zero vector, cosine 0; the second has x . x_hat = 12, ||x||^2 = 20, ||x_hat||^2 = 8
+    assert metrics_of(x, x_hat, acts) == pytest.approx(
+        {"l0": 1.5, "l1": 2.25, "mse": 1.25, "fvu": 0.5, "cosine": 12 / 160**0.5 / 2, "shrinkage": 9 / 12}
+    )
 
 
 def test_metrics_equal_their_formulas_over_the_whole_set() -> None:
@@ -36,6 +41,37 @@ def test_metrics_equal_their_formulas_over_the_whole_set() -> None:
     assert values["l1"] == pytest.approx(acts.sum(1).double().mean().item())
     assert values["mse"] == pytest.approx(error.item() / x.numel())
     assert values["fvu"] == pytest.approx((error / deviation).item(), rel=1e-6)
+    x, x_hat = x.double(), x_hat.double()
+    assert values["cosine"] == pytest.approx(torch.cosine_similarity(x, x_hat, dim=1).mean().item())
+    assert values["shrinkage"] == pytest.approx((x_hat.square().sum() / (x * x_hat).sum()).item())
+
+
+def test_shrinkage_is_the_divisor_that_makes_the_error_least() -> None:
+    x, x_hat, acts = data()
+    x_hat *= 0.7
+    gamma = metrics_of(x, x_hat, acts)["shrinkage"]
+    divisors = torch.linspace(0.5, 1.5, 2_001, dtype=torch.float64)
+    errors = [(x_hat.double() / divisor - x.double()).square().sum() for divisor in divisors]
+    assert divisors[int(torch.stack(errors).argmin())] == pytest.approx(gamma, abs=5e-4)
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 3.0])
+def test_reconstructions_that_are_too_short_by_a_factor_have_that_shrinkage(factor: float) -> None:
+    x, _, acts = data()
+    values = metrics_of(x, x * factor, acts)
+    assert values["shrinkage"] == pytest.approx(factor, rel=1e-6)
+    assert values["cosine"] == pytest.approx(1, abs=1e-12)
+
+
+def test_a_token_without_direction_has_a_cosine_of_zero() -> None:
+    x = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [2.0, 0.0]])
+    x_hat = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [3.0, 0.0]])
+    assert metrics_of(x, x_hat, torch.zeros(4, 1))["cosine"] == 0.25
+
+
+def test_tokens_of_any_length_count_alike_in_the_cosine() -> None:
+    x = torch.tensor([[1e-30, 0.0], [1e30, 0.0]])
+    assert metrics_of(x, x.flip(0), torch.zeros(2, 1))["cosine"] == 1.0
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
@@ -52,6 +88,19 @@ def test_the_mean_over_batches_of_fvu_is_not_the_fvu() -> None:
     assert values["fvu"] == pytest.approx(4 / (4 * 50**2 + 4))
 
 
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    seed=st.integers(0, 2**32),
+    scale=st.sampled_from([1e-3, 1.0, 1e4]),
+)
+def test_any_split_into_batches_gives_the_same_metrics(sizes: list[int], seed: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(sum(sizes), 4, generator=generator) * scale
+    x_hat = x + 0.5 * scale * torch.randn(x.shape, generator=generator)
+    acts = torch.randn(len(x), 6, generator=generator).relu()
+    assert metrics_of(x, x_hat, acts, sizes) == pytest.approx(metrics_of(x, x_hat, acts), rel=1e-9)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_predicting_the_mean_gives_an_fvu_of_one(offset: float) -> None:
     x, _, acts = data(offset=offset)
@@ -59,16 +108,23 @@ def test_predicting_the_mean_gives_an_fvu_of_one(offset: float) -> None:
     assert metrics_of(x, mean, acts, [100, 200])["fvu"] == pytest.approx(1, abs=1e-12)
 
 
-def test_a_perfect_reconstruction_gives_an_fvu_of_zero() -> None:
+def test_a_perfect_reconstruction_has_no_error_the_same_direction_and_the_same_length() -> None:
     x, _, acts = data()
     values = metrics_of(x, x, acts, [100, 200])
     assert values["fvu"] == 0
     assert values["mse"] == 0
+    assert values["cosine"] == pytest.approx(1, abs=1e-14)
+    assert values["shrinkage"] == pytest.approx(1, abs=1e-14)
 
 
 def test_fvu_is_left_out_where_x_does_not_vary() -> None:
     x = torch.ones(4, 3)
-    assert set(metrics_of(x, x + 1, torch.zeros(4, 2), [2, 2])) == {"l0", "l1", "mse"}
+    assert set(metrics_of(x, x + 1, torch.zeros(4, 2), [2, 2])) == {"l0", "l1", "mse", "cosine", "shrinkage"}
+
+
+def test_shrinkage_is_left_out_where_nothing_is_reconstructed() -> None:
+    x, _, acts = data()
+    assert set(metrics_of(x, torch.zeros_like(x), acts)) == {"l0", "l1", "mse", "fvu", "cosine"}
 
 
 def test_sums_are_exact_where_float32_would_not_be() -> None:
