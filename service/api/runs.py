@@ -27,6 +27,7 @@ from service.api.lists import Cursor, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.domain.errors import Forbidden
+from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, results
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -44,7 +45,7 @@ def submit_run(
     def check() -> None:
         with services.database.read() as session:
             offers = nodes.believed_nodes(session)
-        mistakes = inputs.check(body.spec, services.surroundings, offers)
+        mistakes = check_memory(body.spec) + inputs.check(body.spec, services.surroundings, offers)
         if mistakes:
             raise invalid(mistakes, "spec")
 

@@ -27,6 +27,7 @@ from service.api.lists import Cursor, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.domain.expansion import Point, expand
+from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, sweep_tables
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
@@ -140,11 +141,17 @@ def _check_inputs(points: Sequence[Point], services: Services) -> None:
     surroundings = services.surroundings.for_one_request()
     seen = set()
     for point in points:
+        _refuse(point, check_memory(point.spec))
+    for point in points:
         asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
         if asks in seen:
             continue
         seen.add(asks)
-        mistakes = inputs.check(point.spec, surroundings, offers)
-        if mistakes:
-            placed = [Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}") for mistake in mistakes]
-            raise invalid(placed, "spec")
+        _refuse(point, inputs.check(point.spec, surroundings, offers))
+
+
+def _refuse(point: Point, mistakes: Sequence[Mistake]) -> None:
+    """Raise Invalid for a point's mistakes, if there are any, at the places where the sweep wrote them."""
+    if mistakes:
+        placed = [Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}") for mistake in mistakes]
+        raise invalid(placed, "spec")

@@ -162,6 +162,19 @@ def test_more_than_the_cluster_has_is_refused_with_the_largest_node(api: Api) ->
     assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.cpus/1"]
 
 
+def test_less_memory_than_the_tensors_take_is_refused_at_its_place(api: Api) -> None:
+    wide = {"kind": "prolu", "d_sae": 1_048_576}
+    answer = api.post("/v1/runs", {"spec": {**RUN["spec"], "sae": wide}})
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/spec/resources/memory_gb"]
+    assert "training takes at least" in answer.json()["detail"]
+    enough = {**RUN["spec"], "sae": wide, "resources": {"memory_gb": 64}}
+    assert api.post("/v1/runs", {"spec": enough}).status_code == 201
+    for path in ("/v1/sweeps", "/v1/sweeps:preview"):
+        refused = api.post(path, sweep_body(grid={"resources.memory_gb": [2, 0.0001]})).json()
+        assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.memory_gb/1"]
+        assert refused["detail"].startswith("Point 1 (resources.memory_gb=0.0001): ")
+
+
 def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
     asks = {"gpus": 1.0, "cpus": 64}
     with api.database.begin() as session:
