@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from prolu.models.penalties import penalty_for
+from prolu.models.penalties import penalty_for, row_norms
 from prolu.models.projection import project
 from prolu.models.reconstruction import Reduction, reconstruction_loss
 from prolu.models.terms import Terms
@@ -19,9 +19,9 @@ from prolu.spec.sparsity import SparsitySpec
 class Sae(nn.Module, ABC):
     """x_hat = acts @ W_dec + b_dec, where acts >= 0 is the architecture's function of m = (x - b_dec) @ W_enc.
 
-    Parameters: W_enc (d_in, d_sae), W_dec (d_sae, d_in), b_dec (d_in,) and the architecture's own, all zero until
-    `build_sae` or `load_sae` fills them. `x` is in the space that the run trained in: normalised as its spec's
-    `data.normalisation` says, and so is x_hat.
+    Parameters: W_enc (d_in, d_sae), W_dec (d_sae, d_in), b_dec (d_in,), zero until `build_sae` or `load_sae` fills them,
+    and the architecture's own, which begin where its paper lets them begin. `x` is in the space that the run trained in,
+    normalised as its spec's `data.normalisation` says, and so is x_hat.
     """
 
     def __init__(self, spec: SaeSpec, d_in: int) -> None:
@@ -60,7 +60,7 @@ class Sae(nn.Module, ABC):
         *,
         sparsity: SparsitySpec,
         over: Reduction,
-        dead: Bool[Tensor, " d_sae"],  # noqa: ARG002 of use to the architectures that revive latents
+        dead: Bool[Tensor, " d_sae"] | None,  # noqa: ARG002 of use to the architectures that revive latents
     ) -> Terms:
         """Return the terms of the loss on a batch; see `prolu.models.objective`. Reads nothing back from the device.
 
@@ -78,6 +78,24 @@ class Sae(nn.Module, ABC):
 
     def after_step(self, acts: Float[Tensor, "batch d_sae"]) -> None:
         """Update the state that is no parameter from the acts of a training pass; call it once after each step."""
+
+    @torch.no_grad()
+    def fold_decoder_norm(self) -> None:
+        """Rescale W_dec's rows to norm 1, and all that acts depend on by the same factors, so that x_hat stays as it is.
+
+        acts_i become acts_i * ||W_dec_i||. Every latent here is positively homogeneous: scaling m_i and its own biases and
+        thresholds scales acts_i and moves no gate. A row of norm 0 stays.
+        """
+        norms = row_norms(self.W_dec)
+        norms = torch.where(norms > 0, norms, torch.ones_like(norms))
+        self.W_dec.div_(norms.unsqueeze(1))
+        self.W_enc.mul_(norms)
+        for own in self._in_units_of_acts():
+            own.mul_(norms)
+
+    @abstractmethod
+    def _in_units_of_acts(self) -> list[Float[Tensor, " d_sae"]]:
+        """Return the parameters of single latents that scale with their acts: biases, thresholds."""
 
     def extra_repr(self) -> str:
         """Say the kind and the shape when printed."""

@@ -19,12 +19,13 @@ def objective(
     *,
     sparsity: SparsitySpec,
     over: Reduction,
-    dead: Bool[Tensor, " d_sae"],
+    dead: Bool[Tensor, " d_sae"] | None,
 ) -> Terms:
     """Return the terms of loss = reconstruction + coefficient * penalty + auxiliary for a batch, ready for `backward`.
 
     `over` says how the squared error is reduced over d_in (`reconstruction_loss`), in `auxiliary` too. `dead` are the
-    latents that AuxK revives. Changes nothing: what an architecture remembers of a batch it takes in `sae.after_step`.
-    Nothing here waits for the device: no value is read back, and no shape depends on one.
+    latents that AuxK revives; None says that none can be dead yet, and spares the time that AuxK takes even for none.
+    Changes nothing: what an architecture remembers of a batch it takes in `sae.after_step`. Nothing here waits for the
+    device: no value is read back, and no shape depends on one.
     """
     return sae.terms(x, sparsity=sparsity, over=over, dead=dead)

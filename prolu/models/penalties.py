@@ -68,7 +68,7 @@ def l1_decoder_norm(acts: Float[Tensor, "batch d_sae"], W_dec: Float[Tensor, "d_
     Latents cannot evade it by small acts and long decoder rows, so rows may be of any norm.
     Source: Anthropic, Circuits Updates April 2024, "Update on how we train SAEs".
     """
-    return (acts @ torch.linalg.vector_norm(W_dec, dim=1)).mean()
+    return (acts @ row_norms(W_dec)).mean()
 
 
 def tanh(acts: Float[Tensor, "batch d_sae"], W_dec: Float[Tensor, "d_sae d_in"], scale: float) -> Float[Tensor, ""]:
@@ -77,4 +77,10 @@ def tanh(acts: Float[Tensor, "batch d_sae"], W_dec: Float[Tensor, "d_sae d_in"],
     For strong acts it approaches l0: an act is charged for being there, hardly for its size.
     Source: Anthropic, Circuits Updates January 2025, "Dictionary Learning Optimization Techniques".
     """
-    return torch.tanh(scale * acts * torch.linalg.vector_norm(W_dec, dim=1)).sum(dim=1).mean()
+    return torch.tanh(scale * acts * row_norms(W_dec)).sum(dim=1).mean()
+
+
+def row_norms(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, " d_sae"]:
+    """Return ||W_dec_i|| of each row."""
+    norms: Tensor = torch.linalg.vector_norm(W_dec, dim=1)
+    return norms

@@ -30,3 +30,6 @@ class Pointwise(Sae):
     def gate_bias(self) -> Float[Tensor, " d_sae"]:
         """b_enc as it is; of prolu, what is positive in it opens the gate no further."""
         return self.b_enc
+
+    def _in_units_of_acts(self) -> list[Float[Tensor, " d_sae"]]:
+        return [self.b_enc]

@@ -5,17 +5,37 @@ from __future__ import annotations
 import torch
 
 from prolu.models.autoencoder import Sae
+from prolu.models.gated import Gated
+from prolu.models.matryoshka import MatryoshkaBatchTopK
 from prolu.models.pointwise import Pointwise
-from prolu.spec.sae import ProluHybridSae, ProluSae, ReluSae, SaeSpec
+from prolu.models.topk import BatchTopK, TopK
+from prolu.spec.sae import (
+    BatchTopKSae,
+    GatedSae,
+    MatryoshkaBatchTopKSae,
+    ProluHybridSae,
+    ProluSae,
+    ReluSae,
+    SaeSpec,
+    TopKSae,
+)
 
 __all__ = ["Sae", "build_sae", "sae_of"]
 
 
 def sae_of(spec: SaeSpec, d_in: int) -> Sae:
-    """Return the autoencoder that `spec` names, on the CPU, all weights and biases zero."""
+    """Return the autoencoder that `spec` names, on the CPU, its weights and biases zero."""
     match spec:
         case ReluSae() | ProluSae() | ProluHybridSae():
             return Pointwise(spec, d_in)
+        case GatedSae():
+            return Gated(spec, d_in)
+        case TopKSae():
+            return TopK(spec, d_in)
+        case BatchTopKSae():
+            return BatchTopK(spec, d_in)
+        case MatryoshkaBatchTopKSae():
+            return MatryoshkaBatchTopK(spec, d_in)
         case _:
             raise NotImplementedError(spec.kind)
 
