@@ -17,7 +17,7 @@ def project(
 
     Gradients: W_enc gets (x - b_dec)^T @ g, and b_dec gets -(sum of g over the batch) @ W_enc^T. Autograd would form
     g @ W_enc^T for the whole batch and sum afterwards, as dear as the forward product; training has no use for it, since
-    x is data. It is formed only if x asks for a gradient.
+    x is data. It is formed only if x asks for a gradient. Under autocast all products are in the precision of m.
     """
     m: Tensor = _Projection.apply(x, b_dec, W_enc)
     return m
@@ -27,8 +27,9 @@ class _Projection(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, b_dec: Tensor, W_enc: Tensor) -> Tensor:
         centred = x - b_dec
-        ctx.save_for_backward(centred, W_enc)
-        return centred @ W_enc
+        m = centred @ W_enc
+        ctx.save_for_backward(centred.to(m.dtype), W_enc.to(m.dtype))
+        return m
 
     @staticmethod
     @once_differentiable
