@@ -3,7 +3,7 @@
 A checkpoint is a folder:
 
     config.json              the run's spec, d_in, and the step and tokens it was written at
-    sae.safetensors          W_enc, b_enc, W_dec, b_dec, float32
+    sae.safetensors          W_enc, W_dec, b_dec and what else its kind has (`prolu.models.sae`), float32
     training.safetensors     what training needs to go on (`prolu.training.checkpoint` knows it)
     manifest.json            size and sha256 of each file above; written last, so a folder without it is no checkpoint
 
@@ -54,6 +54,8 @@ class CheckpointConfig(Record):
     """Optimizer steps done."""
     tokens: int
     """Activations read."""
+    input_rms: float | None = None
+    """sqrt(mean ||x||^2 / d_in) of the raw activations, which `dataset_rms` divides by; null for other normalisations."""
 
 
 class CheckpointManifest(Record):
