@@ -30,7 +30,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         database=database,
         artifacts=Artifacts(settings.artifact_root),
         surroundings=Surroundings(
-            data_roots=settings.data_roots,
+            data_roots=settings.data_folders,
+            url_roots=settings.data_urls,
             hub_mode=settings.hub,
             hub_cache=settings.hub_cache,
             hub=Hub.of(settings, hub_transport),
@@ -68,7 +69,7 @@ def start(services: Services) -> None:
     With a PostgreSQL whose schema is behind, the service starts all the same and /readyz says what to do.
     """
     schema.prepare(services.database)
-    for root in services.settings.data_roots:
+    for root in services.settings.data_folders:
         if root.is_relative_to(services.settings.data_dir):
             root.mkdir(parents=True, exist_ok=True)
     if schema.shortcoming(services.database) is None:

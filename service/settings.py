@@ -6,7 +6,9 @@ Every field is read from `PROLU_<NAME>`; the few that other tools share are name
 from __future__ import annotations
 
 import os
+import re
 import socket
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,12 +16,34 @@ import platformdirs
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from prolu.spec.urls import ObjectUrl, is_url, parse_url
 
-def _split_paths(value: Any) -> Any:
-    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+# Where `:` separates paths, the one of `s3://` separates nothing.
+_SEPARATOR = re.compile(re.escape(os.pathsep) + "(?!//)")
 
 
-Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+def _split_roots(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    parts = [part for part in _SEPARATOR.split(value) if part]
+    for before, after in pairwise(parts):
+        if is_url(before) and not is_url(after) and not Path(after).expanduser().is_absolute():
+            raise ValueError(
+                "after a URL stands neither a URL nor an absolute path; a port or credentials have no place in a URL here"
+            )
+    return [_root(part) for part in parts]
+
+
+def _root(text: str) -> Path | ObjectUrl:
+    if not is_url(text):
+        return Path(text)
+    try:
+        return parse_url(text)
+    except ValueError as error:
+        raise ValueError(f"one of the roots is {error}") from None
+
+
+Roots = Annotated[tuple[Path | ObjectUrl, ...], NoDecode, BeforeValidator(_split_roots)]
 
 
 class Settings(BaseSettings):
@@ -42,8 +66,8 @@ class Settings(BaseSettings):
     """Where checkpoints go, as a path or an fsspec URL such as `s3://bucket/prefix`. Default: data_dir/artifacts."""
     cache_dir: Path = Path()
     """Extracted activations and converted models, shared by every run of a node. Default: data_dir/cache."""
-    data_roots: Folders = ()
-    """Folders below which specs may name files, separated by the system's path separator. Default: data_dir/data."""
+    data_roots: Roots = ()
+    """Folders and `s3://`, `gs://` URLs that specs may read below; split as PATH is, save at `://`. Default: data_dir/data."""
     host: str = "127.0.0.1"
     """Address that the API listens on."""
     port: int = Field(default=8321, ge=0, le=65_535)
@@ -87,6 +111,16 @@ class Settings(BaseSettings):
     )
     """Local cache of the hub, where `offline` looks; `HF_HUB_CACHE` is read too."""
 
+    @property
+    def data_folders(self) -> tuple[Path, ...]:
+        """The data roots that are folders."""
+        return tuple(root for root in self.data_roots if isinstance(root, Path))
+
+    @property
+    def data_urls(self) -> tuple[ObjectUrl, ...]:
+        """The data roots that are prefixes of object stores."""
+        return tuple(root for root in self.data_roots if isinstance(root, ObjectUrl))
+
     @model_validator(mode="after")
     def _fill_in_places(self) -> Self:
         home = self.data_dir.expanduser().absolute()
@@ -95,13 +129,17 @@ class Settings(BaseSettings):
             "database_url": self.database_url or f"sqlite:///{home / 'prolu.db'}",
             "artifact_root": self.artifact_root or str(home / "artifacts"),
             "cache_dir": _below(home, self.cache_dir, "cache"),
-            "data_roots": tuple(root.expanduser().absolute() for root in self.data_roots) or (home / "data",),
+            "data_roots": tuple(_absolute(root) for root in self.data_roots) or (home / "data",),
             "token_file": _below(home, self.token_file, "token"),
             "hub_cache": self.hub_cache.expanduser(),
         }
         for name, place in places.items():
             object.__setattr__(self, name, place)  # frozen for everybody else
         return self
+
+
+def _absolute(root: Path | ObjectUrl) -> Path | ObjectUrl:
+    return root.expanduser().absolute() if isinstance(root, Path) else root
 
 
 def _below(home: Path, chosen: Path, default: str) -> Path:

@@ -81,9 +81,9 @@ class Trainee:
         device = "cuda" if spec.resources.gpus > 0 else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             return self._failed("ray_infra", "The run asks for a GPU, and torch sees none on this node.")
-        places = Places(
-            cache_dir=Path(self._surroundings.cache_dir),
-            data_roots=tuple(Path(root) for root in self._surroundings.data_roots),
+        places = Places.of(
+            Path(self._surroundings.cache_dir),
+            self._surroundings.data_roots,
             hub_online=self._surroundings.hub_online,
         )
         try:

@@ -6,9 +6,11 @@ Interrupted    the run was asked to stop while its data was being prepared
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from prolu.spec.urls import ObjectUrl, is_url, parse_url
 
 
 class DataError(ValueError):
@@ -21,7 +23,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Places:
-    """The folders that the operator allows, and whether the hub may be asked."""
+    """The folders and prefixes that the operator allows, and whether the hub may be asked."""
 
     cache_dir: Path
     """Converted models and extracted activations; shared by every run on the machine."""
@@ -29,13 +31,27 @@ class Places:
     """Folders that a spec may read from; nothing outside them is opened."""
     hub_online: bool
     """Whether models and datasets may be downloaded from the Hugging Face hub; otherwise only what is already there."""
+    url_roots: tuple[ObjectUrl, ...] = ()
+    """Prefixes of object stores that a spec may read shards from."""
+
+    @staticmethod
+    def of(cache_dir: Path, roots: Iterable[str], *, hub_online: bool) -> Places:
+        """Take the operator's roots as they are written: folders, and URLs of object stores."""
+        named = list(roots)
+        folders = tuple(Path(root) for root in named if not is_url(root))
+        urls = tuple(parse_url(root) for root in named if is_url(root))
+        return Places(cache_dir, folders, hub_online, urls)
 
     def resolve(self, location: str, *, field: str) -> Path:
         """Return the existing file or folder that `location` means, symlinks followed.
 
         A relative location is looked up below each data root in turn. Raises DataError if it does not exist
-        or leads out of every data root.
+        or leads out of every data root, or is a URL.
         """
+        if is_url(location):
+            raise DataError(
+                f"{field} is a URL, but only shards are read from object stores; copy it below a data root."
+            )
         candidates = [(root / location).resolve() for root in self.data_roots] or [Path(location).resolve()]
         inside = [path for path in candidates if self._allow(path)]
         for path in inside:
@@ -46,6 +62,19 @@ class Places:
         raise DataError(
             f"{field} is {location!r}, which does not exist below the data roots ({self._named_roots()}); check the path."
         )
+
+    def resolve_url(self, location: str, *, field: str) -> ObjectUrl:
+        """Read a URL of an object store, without asking whether it exists.
+
+        Raises DataError if it is not one, holds credentials, or does not lie below an allowed prefix.
+        """
+        try:
+            url = parse_url(location)
+        except ValueError as error:
+            raise DataError(f"{field} is {error}.") from None
+        if not any(url.is_below(root) for root in self.url_roots):
+            raise self._outside(location, field)
+        return url
 
     def has(self, location: str) -> bool:
         """Whether `location` exists below a data root."""
@@ -84,4 +113,4 @@ class Places:
         )
 
     def _named_roots(self) -> str:
-        return ", ".join(str(root) for root in self.data_roots) or "none is configured"
+        return ", ".join(str(root) for root in (*self.data_roots, *self.url_roots)) or "none is configured"

@@ -29,6 +29,7 @@ from prolu.spec import (
     TextCorpus,
 )
 from prolu.spec.text import HubName
+from prolu.spec.urls import ObjectUrl, is_url, parse_url
 from service.domain.scheduling import fits_some_node
 from service.store.hub import Asking, Hub, HubSilent
 
@@ -39,7 +40,7 @@ _SUFFIXES: dict[type, frozenset[str]] = {
     TextCorpus: frozenset({".txt", ".md"}),
     JsonlCorpus: frozenset({".jsonl"}),
     ParquetCorpus: frozenset({".parquet"}),
-    ShardsData: frozenset({".safetensors", ".npy"}),
+    ShardsData: frozenset({".safetensors", ".npy", ".parquet"}),
 }
 _TRUST_OR_WAIT = "have the operator set PROLU_HUB=trust to accept it unchecked, or try again later."
 _MOST_CONFIG_BYTES = 2_000_000
@@ -56,6 +57,8 @@ class Surroundings:
     hub: Hub | Asking
     one_machine: bool
     """Whether runs train on the machine of the API, so that what is not installed here is missing there."""
+    url_roots: tuple[ObjectUrl, ...] = ()
+    """Prefixes of object stores that a spec may read shards from."""
 
     def for_one_request(self) -> Surroundings:
         """Have all checks of one request share what the hub said, and the time that it gets."""
@@ -72,7 +75,7 @@ def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list
     mistakes = check_resources(spec.resources, nodes)
     match spec.data:
         case ShardsData():
-            mistakes += _files(spec.data, spec.data.path, ("data", "path"), where)
+            mistakes += _shards(spec.data, where)
         case LanguageModelData():
             mistakes += _model_and_corpus(spec.data, where)
     return mistakes
@@ -261,6 +264,18 @@ def _hub_corpus(corpus: HubCorpus, where: Surroundings) -> list[Mistake]:
     return [Mistake(place, sentence)]
 
 
+def _shards(data: ShardsData, where: Surroundings) -> list[Mistake]:
+    """Of a URL, see that it may be read; what lies there is for the workers to say, who hold the store's keys."""
+    place = ("data", "path")
+    if not is_url(data.path):
+        return _files(data, data.path, place, where)
+    try:
+        url = parse_url(data.path)
+    except ValueError as error:
+        return [Mistake(place, f"data.path is {error}.")]
+    return [] if any(url.is_below(root) for root in where.url_roots) else [_outside(data.path, place, where)]
+
+
 def _files(spec: object, location: str, place: tuple[str, ...], where: Surroundings) -> list[Mistake]:
     """Hold a file or folder to the data roots, and see that there is something in it."""
     found = _resolve(location, where.data_roots)
@@ -311,6 +326,11 @@ def _is_inside(path: Path, roots: Sequence[Path]) -> bool:
 
 def _not_below_a_root(location: str, place: tuple[str, ...], where: Surroundings) -> Mistake:
     """Nothing outside the roots is looked at, so the sentence is the same whether or not it exists there."""
+    if is_url(location):
+        sentence = (
+            f"{'.'.join(place)} is a URL, but only shards are read from object stores; copy it below a data root."
+        )
+        return Mistake(place, sentence)
     candidates = _candidates(location, where.data_roots)
     if candidates and not any(_is_inside(path, where.data_roots) for path in candidates):
         return _outside(location, place, where)
@@ -327,7 +347,7 @@ def _outside(location: str, place: tuple[str, ...], where: Surroundings) -> Mist
 
 
 def _named(where: Surroundings) -> str:
-    return ", ".join(str(root) for root in where.data_roots) or "none is configured"
+    return ", ".join(str(root) for root in (*where.data_roots, *where.url_roots)) or "none is configured"
 
 
 def _is_hub_name(model: str) -> bool:

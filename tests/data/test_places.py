@@ -65,3 +65,35 @@ def test_a_folder_without_fitting_files_is_refused(held: tuple[Path, Places]) ->
     base, places = held
     with pytest.raises(DataError, match=r"a folder without any \.npy file"):
         places.files(str(base / "root"), {".npy"}, field="data.path")
+
+
+@pytest.fixture
+def with_bucket(tmp_path: Path) -> Places:
+    return Places.of(tmp_path / "cache", [str(tmp_path), "s3://lab/gpt2"], hub_online=False)
+
+
+def test_roots_are_told_apart_as_they_are_written(with_bucket: Places, tmp_path: Path) -> None:
+    assert with_bucket.data_roots == (tmp_path,)
+    assert [str(root) for root in with_bucket.url_roots] == ["s3://lab/gpt2"]
+
+
+def test_a_url_below_a_root_may_be_read(with_bucket: Places) -> None:
+    assert with_bucket.resolve_url("s3://lab/gpt2/layer/", field="data.path").path == "lab/gpt2/layer"
+
+
+@pytest.mark.parametrize("location", ["s3://lab", "s3://lab/gpt22", "gs://lab/gpt2", "s3://other/gpt2/x"])
+def test_a_url_outside_the_roots_may_not(with_bucket: Places, location: str) -> None:
+    with pytest.raises(DataError, match=r"leads outside the data roots of this service \(.*, s3://lab/gpt2\)"):
+        with_bucket.resolve_url(location, field="data.path")
+
+
+@pytest.mark.parametrize("location", ["s3://lab/gpt2/../x", "s3://key:hunter2@lab/gpt2"])
+def test_a_url_that_is_not_a_plain_prefix_is_refused_without_its_secrets(with_bucket: Places, location: str) -> None:
+    with pytest.raises(DataError, match=r"data\.path is") as caught:
+        with_bucket.resolve_url(location, field="data.path")
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_url_is_no_folder(with_bucket: Places) -> None:
+    with pytest.raises(DataError, match=r"data\.corpus\.path is a URL, but only shards are read"):
+        with_bucket.resolve("s3://lab/gpt2/x", field="data.corpus.path")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
+from service.settings import Settings, WrongSetting, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,26 @@ def test_the_data_folder_follows_the_systems_custom(monkeypatch: pytest.MonkeyPa
 def test_data_roots_are_separated_as_paths_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROLU_DATA_ROOTS", os.pathsep.join(["/a", "/b c"]))
     assert Settings().data_roots == (Path("/a"), Path("/b c"))
+
+
+def test_data_roots_may_be_urls_whose_colon_separates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROLU_DATA_ROOTS", os.pathsep.join(["/a", "s3://lab/gpt2/", "gs://other", "/b"]))
+    settings = Settings()
+    assert settings.data_folders == (Path("/a"), Path("/b"))
+    assert [str(root) for root in settings.data_roots] == ["/a", "s3://lab/gpt2", "gs://other", "/b"]
+    assert [str(root) for root in settings.data_urls] == ["s3://lab/gpt2", "gs://other"]
+
+
+@pytest.mark.parametrize(
+    "root", ["http://host/x", "s3://key:hunter2@lab/x", "s3://hunter2@lab", "s3://", "s3://a/../x", "file:///x"]
+)
+def test_a_data_root_that_is_no_plain_url_is_refused_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.setenv("PROLU_DATA_ROOTS", root)
+    with pytest.raises(WrongSetting, match=r"The setting PROLU_DATA_ROOTS is wrong: .*; correct it\.") as caught:
+        read_settings()
+    assert "hunter" not in str(caught.value)
 
 
 def test_relative_folders_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

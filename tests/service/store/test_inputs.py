@@ -14,6 +14,7 @@ import pytest
 
 from prolu.client.wire import NodeRead
 from prolu.spec import Mistake, RunSpec
+from prolu.spec.urls import parse_url
 from service.store.hub import Hub, HubSilent
 from service.store.inputs import Surroundings, check
 from tests.service.store.specs import DOCUMENT
@@ -164,13 +165,44 @@ def test_what_is_empty_is_refused(where: Surroundings) -> None:
     (root / "folder").mkdir()
     (root / "folder" / "a.bin").write_bytes(b"x")
     assert "without any .md or .txt file" in only(corpus("text", "folder"), where).sentence
-    assert "without any .npy or .safetensors file" in only(shards("folder"), where).sentence
+    assert "without any .npy or .parquet or .safetensors file" in only(shards("folder"), where).sentence
 
 
 def test_paths_that_no_file_system_has_are_refused_quietly(where: Surroundings) -> None:
     assert "does not exist" in only(shards("x" * 1000), where).sentence
     (where.data_roots[0] / "loop").symlink_to(where.data_roots[0] / "loop")
     assert len(check(shards("loop"), where, [])) == 1
+
+
+@pytest.fixture
+def with_bucket(where: Surroundings) -> Surroundings:
+    return replace(where, url_roots=(parse_url("s3://lab/gpt2"),))
+
+
+@pytest.mark.parametrize("path", ["s3://lab/gpt2", "s3://lab/gpt2/layer-6/", "s3://lab/gpt2/a.parquet"])
+def test_shards_below_an_allowed_url_are_fine(with_bucket: Surroundings, path: str) -> None:
+    assert check(shards(path), with_bucket, []) == []
+
+
+@pytest.mark.parametrize("path", ["s3://lab", "s3://lab/gpt2-private/x", "gs://lab/gpt2", "s3://other/gpt2"])
+def test_a_url_outside_the_roots_is_refused(with_bucket: Surroundings, path: str) -> None:
+    mistake = only(shards(path), with_bucket)
+    assert mistake.pointer == "/data/path"
+    assert (
+        f"leads outside the data roots of this service ({with_bucket.data_roots[0]}, s3://lab/gpt2)" in mistake.sentence
+    )
+
+
+@pytest.mark.parametrize("path", ["s3://lab/gpt2/../x", "http://host/x", "s3://key:hunter2@lab/gpt2"])
+def test_a_url_that_is_not_a_plain_prefix_is_refused_without_its_secrets(with_bucket: Surroundings, path: str) -> None:
+    mistake = only(shards(path), with_bucket)
+    assert mistake.pointer == "/data/path"
+    assert "hunter" not in mistake.sentence
+
+
+def test_texts_and_models_are_not_read_from_urls(with_bucket: Surroundings) -> None:
+    assert "is a URL, but only shards" in only(corpus("text", "s3://lab/gpt2/texts"), with_bucket).sentence
+    assert "is a URL, but only shards" in only(language_model(model="s3://lab/gpt2/model"), with_bucket).sentence
 
 
 def test_a_known_package_is_fine_and_its_blocks_are_counted(where: Surroundings) -> None:
