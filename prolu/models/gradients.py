@@ -1,114 +1,83 @@
-"""The gradient of each nonlinearity, true or synthetic: one autograd Function per named estimator.
+"""The gradient of each nonlinearity, true or synthetic: which function a spec names, and what each promises.
 
-`g` is the gradient that reaches `acts`, `gate = T(m) * T(m + b)`; gradients for `b` are summed over the batch.
+`g` is the gradient that reaches acts, T(z) = 1[z > 0], `gate = T(m) * T(m + b)`; gradients for b are summed over the batch.
 
-| estimator   | gradient for m       | gradient for b | source             |
-| ----------- | -------------------- | -------------- | ------------------ |
-| relu, true  | `g * T(m + b)`       | `g * T(m + b)` | calculus           |
-| `relu_like` | `g * gate`           | `g * gate`     | ProLU post, ProLU_ReLU |
-| `ste`       | `g * gate * (1 + m)` | `g * gate * m` | ProLU post, ProLU_STE  |
+| estimator               | gradient for m                                            | gradient for b                      |
+| ----------------------- | --------------------------------------------------------- | ----------------------------------- |
+| relu, `exact`           | `g * T(m + b)`                                            | `g * T(m + b)`                      |
+| relu, `ste`             | `g * T(m + b) * (1 + (m + b))`                            | `g * T(m + b) * (1 + (m + b))`      |
+| `relu_like`             | `g * gate`                                                | `g * gate`                          |
+| `ste`                   | `g * gate * (1 + m)`                                      | `g * gate * m`                      |
+| `ste_bias_only`         | `g * gate`                                                | `g * gate * m`                      |
+| `ste_input_only`        | `g * gate * (1 + m)`                                      | `g * gate`                          |
+| `interpolated`          | `lerp(g * gate, w_gate * g * gate + g * gate * m, w_m)`   | `lerp(g * gate, g * gate * m, w_b)` |
+| `surrogate`, `gate`     | `g * (T(m) T(m + b) + relu(m) k(m + b))`                  | `g * relu(m) k(m + b)`              |
+| `surrogate`, `product`  | `g * (T(m) T(m + b) + m k(m) T(m + b) + m T(m) k(m + b))` | `g * m T(m) k(m + b)`               |
 
-All of these are exactly zero where a latent did not fire, and there `acts` says all that is needed: it equals m on the
-gate and 0 off it. So only `acts` is kept for the backward pass, and m is freed.
+All but the surrogates whose kernel reaches below zero are exactly zero where a latent did not fire, and need only acts (and b)
+for the backward pass: `is_zero_off_gate` says which. In precision below float32 the gradient for b is summed in float32.
+The formulas are those of `prolu.models.gradients_on_gate`, `gradients_surrogate`, `gradients_hybrid`, `gradients_jumprelu`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from prolu.models import gradients_on_gate as on_gate
+from prolu.models.gradients_function import Activation, GradientRule
+from prolu.models.gradients_hybrid import HybridRule
+from prolu.models.gradients_jumprelu import jumprelu, step_l0
+from prolu.models.gradients_surrogate import surrogate
+from prolu.models.nonlinearity import prolu, prolu_hybrid, relu
+from prolu.spec.estimators import Estimator, Interpolated, ReluLike, Ste, SteBiasOnly, SteInputOnly, Surrogate
+from prolu.spec.sae import ProluHybridSae, ProluSae, ReluSae
 
-from prolu.models.nonlinearity import keep_where_positive, prolu, relu
-from prolu.spec.estimators import Estimator, ReluLike, Ste
-from prolu.spec.sae import ProluSae, ReluSae, SaeSpec
-
-Activation = Callable[[Tensor, Tensor], Tensor]
+__all__ = ["Activation", "activation_of", "is_zero_off_gate", "jumprelu", "prolu_by", "step_l0"]
 
 
-def activation_of(spec: SaeSpec) -> Activation:
+def activation_of(spec: ReluSae | ProluSae | ProluHybridSae) -> Activation:
     """Return the differentiable function (m, b) -> acts that `spec` names."""
     match spec:
-        case ReluSae():
-            return relu_with_true_gradient
+        case ReluSae(gradient=gradient):
+            return Activation(relu, _relu_rule_of(gradient))
         case ProluSae(estimator=estimator):
-            return _prolu_by(estimator)
-        case _:
-            raise NotImplementedError(spec.kind)
+            return prolu_by(estimator)
+        case ProluHybridSae(estimator=estimator):
+            return Activation(prolu_hybrid, HybridRule(_rule_of(estimator)))
 
 
-def _prolu_by(estimator: Estimator) -> Activation:
+def prolu_by(estimator: Estimator) -> Activation:
+    """Return ProLU with the gradient that `estimator` names."""
+    return Activation(prolu, _rule_of(estimator))
+
+
+def is_zero_off_gate(estimator: Estimator) -> bool:
+    """Whether the gradient of a latent that did not fire is exactly zero, so that a sparse backward pass is exact.
+
+    True of all but `surrogate` with a kernel that is not zero for every z <= 0.
+    """
+    return _rule_of(estimator).is_zero_off_gate
+
+
+def _relu_rule_of(gradient: Literal["exact", "ste"]) -> GradientRule:
+    match gradient:
+        case "exact":
+            return on_gate.relu_exact()
+        case "ste":
+            return on_gate.relu_ste()
+
+
+def _rule_of(estimator: Estimator) -> GradientRule:
     match estimator:
         case ReluLike():
-            return prolu_relu_like
+            return on_gate.relu_like()
         case Ste():
-            return prolu_ste
-        case _:
-            raise NotImplementedError(estimator.kind)
-
-
-def relu_with_true_gradient(
-    m: Float[Tensor, "batch d_sae"], b: Float[Tensor, " d_sae"]
-) -> Float[Tensor, "batch d_sae"]:
-    """relu(m + b); gradients g * T(m + b) for m and for b."""
-    acts: Tensor = _Relu.apply(m, b)
-    return acts
-
-
-def prolu_relu_like(m: Float[Tensor, "batch d_sae"], b: Float[Tensor, " d_sae"]) -> Float[Tensor, "batch d_sae"]:
-    """ProLU(m, b); gradients g * gate for m and for b (ProLU_ReLU of the post)."""
-    acts: Tensor = _ProluReluLike.apply(m, b)
-    return acts
-
-
-def prolu_ste(m: Float[Tensor, "batch d_sae"], b: Float[Tensor, " d_sae"]) -> Float[Tensor, "batch d_sae"]:
-    """ProLU(m, b); gradients g * gate * (1 + m) for m, g * gate * m for b (ProLU_STE of the post)."""
-    acts: Tensor = _ProluSte.apply(m, b)
-    return acts
-
-
-class _Relu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, m: Tensor, b: Tensor) -> Tensor:
-        acts = relu(m, b)
-        ctx.save_for_backward(acts)
-        return acts
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
-        (acts,) = ctx.saved_tensors
-        gated = keep_where_positive(g, acts)  # g * T(m + b)
-        return gated, gated.sum(dim=0)
-
-
-class _Prolu(torch.autograd.Function):
-    """The forward pass that every estimator of ProLU shares."""
-
-    @staticmethod
-    def forward(ctx: Any, m: Tensor, b: Tensor) -> Tensor:
-        acts = prolu(m, b)
-        ctx.save_for_backward(acts)
-        return acts
-
-
-class _ProluReluLike(_Prolu):
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
-        (acts,) = ctx.saved_tensors
-        gated = keep_where_positive(g, acts)  # g * gate
-        return gated, gated.sum(dim=0)
-
-
-class _ProluSte(_Prolu):
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
-        (acts,) = ctx.saved_tensors
-        for_b = g * acts  # g * gate * m
-        for_m = keep_where_positive(g, acts).add_(for_b)  # g * gate * (1 + m)
-        return for_m, for_b.sum(dim=0)
+            return on_gate.ste()
+        case SteBiasOnly():
+            return on_gate.ste_bias_only()
+        case SteInputOnly():
+            return on_gate.ste_input_only()
+        case Interpolated(w_m=w_m, w_b=w_b, w_gate=w_gate):
+            return on_gate.interpolated(w_m=w_m, w_b=w_b, w_gate=w_gate)
+        case Surrogate(kernel=kernel, form=form):
+            return surrogate(kernel, form)
