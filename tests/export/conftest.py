@@ -33,7 +33,9 @@ class Tried:
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
     """Every case exported, and loaded by the real libraries."""
     if not (PEERS / "installed").exists():
-        pytest.fail("The exports are tried with the real SAELens, whose environment .venv-peers is missing: `make peers`.")
+        pytest.fail(
+            "The exports are tried with the real SAELens, whose environment .venv-peers is missing: `make peers`."
+        )
     cases = {name: make_case(name) for name in CASES}
     cases |= {f"boundary-{kind}": boundary_case(kind) for kind in GATED_KINDS}
     folder = tmp_path_factory.mktemp("peers")

@@ -1,9 +1,9 @@
 """Runs in the peers' environment, as `python peer_process.py FOLDER`: load every export there with the real libraries.
 
-    FOLDER/exports/{case}/{format}/...           written by prolu; inputs.safetensors beside the formats holds x
-    FOLDER/exports/{case}/{format}-out.safetensors   acts and x_hat, written here
-    FOLDER/exports/{case}/{format}-out.json          what the library made of it, written here
-    FOLDER/made/{name}/                          a checkpoint made and saved by SAELens, with x, acts, x_hat in out.safetensors
+FOLDER/exports/{case}/{format}/...           written by prolu; inputs.safetensors beside the formats holds x
+FOLDER/exports/{case}/{format}-out.safetensors   acts and x_hat, written here
+FOLDER/exports/{case}/{format}-out.json          what the library made of it, written here
+FOLDER/made/{name}/                          a checkpoint made and saved by SAELens, with x, acts, x_hat in out.safetensors
 """
 
 from __future__ import annotations
