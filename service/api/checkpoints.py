@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
 from prolu.client.wire import CheckpointRead
+from prolu.spec.run import ExportFormat
 from service.api.context import Parts, User
 from service.domain.errors import NotFound
 from service.store import results
@@ -31,7 +32,7 @@ def get_checkpoint(checkpoint_id: UUID, services: Parts, _: User) -> CheckpointR
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "The bytes: of one file, whose ETag is its sha256, or of a zip of all.",
+            "description": "The bytes: of one file, whose ETag is its sha256, or of a zip of several.",
             "content": {"application/octet-stream": {}, "application/zip": {}},
         },
         304: {"description": "The file with this ETag is at hand already."},
@@ -46,16 +47,36 @@ def download_checkpoint(
     file: Annotated[
         str | None, Query(max_length=300, description="One file of the checkpoint; a zip of all without it.")
     ] = None,
+    layout: Annotated[
+        ExportFormat | None,
+        Query(alias="format", description="The zip of this export alone, as its library reads it."),
+    ] = None,
     if_none_match: Annotated[str | None, Header(description="ETag of the file that is at hand.")] = None,
 ) -> Response:
-    """Download one file, or all files and their manifest as an uncompressed zip; streamed either way."""
+    """Download one file, or all files and their manifest, or one export, as an uncompressed zip; streamed either way."""
     with services.database.read() as session:
         checkpoint, folder = results.checkpoint(session, checkpoint_id)
     if file is not None:
         return _one_file(services.artifacts, checkpoint, folder, file, if_none_match)
-    name = f"{checkpoint.run_id}-step-{checkpoint.step}.zip"
-    pieces = services.artifacts.stream_zip(folder, checkpoint.files, made_at=checkpoint.created_at)
-    return StreamingResponse(pieces, media_type="application/zip", headers=_saved_as(name))
+    name, names, prefix = f"{checkpoint.run_id}-step-{checkpoint.step}", [*_names(checkpoint), MANIFEST], ""
+    if layout is not None:
+        name, names, prefix = f"{name}-{layout}", _exported(checkpoint, layout), f"{layout}/"
+    pieces = services.artifacts.stream_zip(folder, names, made_at=checkpoint.created_at, without_prefix=prefix)
+    return StreamingResponse(pieces, media_type="application/zip", headers=_saved_as(f"{name}.zip"))
+
+
+def _names(checkpoint: CheckpointRead) -> list[str]:
+    return [file.name for file in checkpoint.files]
+
+
+def _exported(checkpoint: CheckpointRead, layout: ExportFormat) -> list[str]:
+    names = [name for name in _names(checkpoint) if name.startswith(f"{layout}/")]
+    if not names:
+        raise NotFound(
+            f"Checkpoint {checkpoint.id} has no {layout} export: only the last checkpoint of a run has those that its spec "
+            f"lists under `exports`. Convert it with `prolu export {checkpoint.id} --format {layout}`."
+        )
+    return names
 
 
 def _one_file(artifacts: Artifacts, checkpoint: CheckpointRead, folder: str, name: str, known: str | None) -> Response:
@@ -63,7 +84,7 @@ def _one_file(artifacts: Artifacts, checkpoint: CheckpointRead, folder: str, nam
         return StreamingResponse(artifacts.stream(folder, name), media_type="application/json")
     found = next((file for file in checkpoint.files if file.name == name), None)
     if found is None:
-        have = ", ".join([*(file.name for file in checkpoint.files), MANIFEST])
+        have = ", ".join([*_names(checkpoint), MANIFEST])
         raise NotFound(f"Checkpoint {checkpoint.id} has no file {name[:80]!r}; it has {have}.")
     tag = {"ETag": f'"{found.sha256}"'}
     if known is not None and found.sha256 in known:

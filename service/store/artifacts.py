@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import fsspec
 
-from prolu.spec.report import CheckpointFile
 from service.domain.errors import NotFound, Unavailable
 
 MANIFEST = "manifest.json"
@@ -50,19 +49,21 @@ class Artifacts:
         """
         return _pieces(self._open(folder, name))
 
-    def stream_zip(self, folder: str, files: Sequence[CheckpointFile], *, made_at: datetime) -> Iterator[bytes]:
-        """Give all files of a checkpoint and its manifest as one uncompressed zip, piece by piece.
+    def stream_zip(
+        self, folder: str, names: Sequence[str], *, made_at: datetime, without_prefix: str = ""
+    ) -> Iterator[bytes]:
+        """Give these files of a checkpoint as one uncompressed zip, piece by piece; their names there lack the prefix.
 
-        Raises as `stream` does where the manifest, which is written last, cannot be opened.
+        Raises as `stream` does where the last of them cannot be opened.
         """
-        self._open(folder, MANIFEST).close()
-        return self._zip(folder, [*(file.name for file in files), MANIFEST], made_at)
+        self._open(folder, names[-1]).close()
+        return self._zip(folder, names, made_at, without_prefix)
 
-    def _zip(self, folder: str, names: Sequence[str], made_at: datetime) -> Iterator[bytes]:
+    def _zip(self, folder: str, names: Sequence[str], made_at: datetime, without_prefix: str) -> Iterator[bytes]:
         sink = _Sink()
         with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
             for name in names:
-                entry = zipfile.ZipInfo(name, made_at.timetuple()[:6])
+                entry = zipfile.ZipInfo(name.removeprefix(without_prefix), made_at.timetuple()[:6])
                 with archive.open(entry, "w", force_zip64=True) as out:
                     for piece in self.stream(folder, name):
                         out.write(piece)

@@ -39,9 +39,11 @@ def stored(quick_api: Api) -> Stored:
     (folder / "sae.safetensors").write_bytes(WEIGHTS)
     (folder / "config.json").write_text("{}")
     (folder / "manifest.json").write_text('{"files": []}')
+    (folder / "sae_lens").mkdir()
+    (folder / "sae_lens" / "cfg.json").write_text('{"architecture": "jumprelu"}')
     files = [
         CheckpointFile(name=name, bytes=(folder / name).stat().st_size, sha256=_sha256(folder / name))
-        for name in ("config.json", "sae.safetensors")
+        for name in ("config.json", "sae.safetensors", "sae_lens/cfg.json")
     ]
     work_on(quick_api, run_id, CheckpointWritten(step=10, tokens=100, path=path, files=files, final=False))
     checkpoint = quick_api.get(f"/v1/runs/{run_id}/checkpoints").json()["items"][0]
@@ -71,8 +73,28 @@ def test_all_files_and_the_manifest_come_as_a_zip(quick_api: Api, stored: Stored
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["config.json", "sae.safetensors", "manifest.json"]
+        assert archive.namelist() == ["config.json", "sae.safetensors", "sae_lens/cfg.json", "manifest.json"]
         assert archive.read("sae.safetensors") == WEIGHTS
+
+
+def test_an_export_comes_as_a_zip_of_its_files_by_the_names_its_library_reads(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.get(stored.download, format="sae_lens")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert "step-10-sae_lens.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["cfg.json"]
+        assert archive.read("cfg.json") == b'{"architecture": "jumprelu"}'
+    assert quick_api.get(stored.download, file="sae_lens/cfg.json").content == b'{"architecture": "jumprelu"}'
+
+
+def test_an_export_that_the_run_did_not_ask_for_is_not_found_and_says_how_to_convert(
+    quick_api: Api, stored: Stored
+) -> None:
+    answer = quick_api.get(stored.download, format="dictionary_learning")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "has no dictionary_learning export" in answer.json()["detail"]
+    assert "`prolu export " in answer.json()["detail"]
+    assert quick_api.get(stored.download, format="onnx").status_code == 422
 
 
 def test_the_manifest_can_be_had_alone(quick_api: Api, stored: Stored) -> None:
@@ -83,7 +105,7 @@ def test_the_manifest_can_be_had_alone(quick_api: Api, stored: Stored) -> None:
 def test_a_file_that_the_checkpoint_does_not_have_is_not_found(quick_api: Api, stored: Stored, name: str) -> None:
     answer = quick_api.get(stored.download, file=name)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert "config.json, sae.safetensors, manifest.json" in answer.json()["detail"]
+    assert "config.json, sae.safetensors, sae_lens/cfg.json, manifest.json" in answer.json()["detail"]
 
 
 def test_files_that_are_gone_from_the_store_are_not_found(quick_api: Api, stored: Stored) -> None:

@@ -14,7 +14,6 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from prolu.spec.report import CheckpointFile
 from service.domain.errors import NotFound, Unavailable
 from service.store.artifacts import Artifacts
 
@@ -50,10 +49,6 @@ def write(root: str, content: dict[str, bytes]) -> None:
         filesystem.pipe_file(f"{place}/runs/r/{name}", data)
 
 
-def entry(name: str) -> CheckpointFile:
-    return CheckpointFile(name=name, bytes=1, sha256="0" * 64)
-
-
 def test_a_folder_is_made_and_read(tmp_path: Path) -> None:
     artifacts = Artifacts(str(tmp_path / "artifacts"))
     artifacts.require()
@@ -67,7 +62,7 @@ def test_s3_is_read_as_a_folder_is(s3_bucket: str) -> None:
     data = bytes(range(256)) * 10_000
     write(s3_bucket, {"a.bin": data, "manifest.json": b"[]"})
     assert b"".join(artifacts.stream("runs/r", "a.bin")) == data
-    zipped = b"".join(artifacts.stream_zip("runs/r", [entry("a.bin")], made_at=NOW))
+    zipped = b"".join(artifacts.stream_zip("runs/r", ["a.bin"], made_at=NOW))
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
         assert archive.read("a.bin") == data
     with pytest.raises(NotFound, match="no longer"):
@@ -92,7 +87,7 @@ def test_a_zip_of_large_files_takes_little_memory(tmp_path: Path) -> None:
     write(str(tmp_path), {**{name: bytes(24 * MIB) for name in names}, "manifest.json": b"[]"})
     artifacts = Artifacts(str(tmp_path))
     tracemalloc.start()
-    total = sum(len(piece) for piece in artifacts.stream_zip("runs/r", [entry(name) for name in names], made_at=NOW))
+    total = sum(len(piece) for piece in artifacts.stream_zip("runs/r", names, made_at=NOW))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert total > 48 * MIB
