@@ -1,0 +1,144 @@
+"""How good a family of autoencoders is at every sparsity: the area under its Pareto frontier. Knows numpy alone.
+
+A point is (l0, score), one trained run. The corners of the frontier are the points that no other dominates: those with a better
+score than every point of no more l0. Between neighbouring corners the score is interpolated linearly in log l0; after the last
+one it stays, up to the largest l0 that was measured, since who may use that much l0 may use less. Beyond the measured range it
+has no value: nothing is extrapolated.
+
+The area is the integral of the frontier over log l0 from `low` to `high`, divided by log(high / low): a mean score, in the
+score's own unit. Where lower is better (fvu), the frontier is that of the negated scores, negated back.
+
+    UncoveredRange   a frontier does not reach over the range that is asked for; the sentence says from where to where it does
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Points = Sequence[tuple[float | int, float | int]]  # JSON writes whole numbers either way
+Better = Literal["higher", "lower"]
+
+_Numbers = npt.NDArray[np.float64]
+
+
+class UncoveredRange(ValueError):
+    """The points do not reach over the range of l0 that is asked for."""
+
+
+@dataclass(frozen=True)
+class FrontierArea:
+    """The area under a family's frontier, over its seeds."""
+
+    mean: float
+    """Mean of the areas of the seeds."""
+    standard_error: float
+    """Sample standard deviation of the areas over sqrt(n); 0 for n = 1, where it is unknown."""
+    interval: tuple[float, float]
+    """Percentile bootstrap interval of the mean: seeds are drawn anew with replacement. With few seeds it is too narrow."""
+    areas: tuple[float, ...]
+    """The area of each seed, in the order given."""
+
+
+def frontier(points: Points, *, better: Better = "higher") -> list[tuple[float, float]]:
+    """Return the points that no other dominates, by rising l0; the score improves strictly from each to the next.
+
+    Of equal scores the smallest l0 stays, of equal l0 the best score. Raises ValueError for no points, an l0 that is not
+    positive, or a number that is not finite.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    l0, score = _checked(points)
+    kept: list[tuple[float, float]] = []
+    for index in np.lexsort((-sign * score, l0)):  # by l0, and the best of equal l0 first
+        if not kept or sign * score[index] > sign * kept[-1][1]:
+            kept.append((float(l0[index]), float(score[index])))
+    return kept
+
+
+def area_under_frontier(points: Points, *, low: float, high: float, better: Better = "higher") -> float:
+    """Return the mean score of the frontier from l0 `low` to `high`, along log l0.
+
+    Raises UncoveredRange if the smallest l0 is above `low` or the largest below `high`, ValueError as `frontier` does and
+    unless 0 < low < high.
+    """
+    if not 0 < low < high < np.inf:
+        raise ValueError(
+            f"The range of l0 is from {low:g} to {high:g}; give two positive numbers, the smaller one first."
+        )
+    first, last = _reach(points)
+    if first > low or last < high:
+        raise UncoveredRange(
+            f"The points reach from l0 {first:g} to {last:g}, not over {low:g} to {high:g}; "
+            "narrow the range or train runs beyond its ends."
+        )
+    corners = np.array(frontier(points, better=better))
+    log_l0, score = np.log(corners[:, 0]), corners[:, 1]
+    ends = np.log([low, high])
+    within = log_l0[(log_l0 > ends[0]) & (log_l0 < ends[1])]
+    where = np.concatenate([ends[:1], within, ends[1:]])
+    heights = np.interp(where, log_l0, score)  # constant after the last corner; before the first lies nothing asked for
+    return float(np.trapezoid(heights, where) / (ends[1] - ends[0]))
+
+
+def area_over_seeds(
+    seeds: Sequence[Points],
+    *,
+    low: float,
+    high: float,
+    better: Better = "higher",
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+) -> FrontierArea:
+    """Return the area under each seed's own frontier, summarised; the bootstrap is drawn from a fixed seed.
+
+    Raises UncoveredRange if the frontier of a seed does not cover the range, ValueError without seeds.
+    """
+    if not seeds:
+        raise ValueError("There are no seeds to take the mean of; give the points of at least one.")
+    areas = np.array([area_under_frontier(points, low=low, high=high, better=better) for points in seeds])
+    drawn = np.random.default_rng(0).integers(len(areas), size=(resamples, len(areas)))
+    tail = (1 - confidence) / 2
+    bounds = np.quantile(areas[drawn].mean(axis=1), [tail, 1 - tail])
+    error = float(areas.std(ddof=1) / np.sqrt(len(areas))) if len(areas) > 1 else 0.0
+    return FrontierArea(
+        mean=float(areas.mean()),
+        standard_error=error,
+        interval=(float(bounds[0]), float(bounds[1])),
+        areas=tuple(areas.tolist()),
+    )
+
+
+def common_range(families: Mapping[str, Sequence[Points]]) -> tuple[float, float]:
+    """Return the widest range of l0 that every seed of every family covers; `families` has the points of each seed, by name.
+
+    Raises UncoveredRange if there is none, with the names of the two families that are apart; ValueError without points.
+    """
+    reaches = [(*_reach(points), name) for name, seeds in families.items() for points in seeds]
+    if not reaches:
+        raise ValueError("There are no families to find a common range of; give at least one with a seed.")
+    low, _, sparsest = max(reaches)
+    _, high, densest = min(reaches, key=lambda reach: reach[1])
+    if low >= high:
+        raise UncoveredRange(
+            f"No range of l0 is common to all families: {sparsest} begins at {low:g}, where {densest} has ended at {high:g}; "
+            "train runs in between or compare fewer families."
+        )
+    return low, high
+
+
+def _checked(points: Points) -> tuple[_Numbers, _Numbers]:
+    numbers = np.array(points, dtype=np.float64).reshape(-1, 2)
+    if len(numbers) == 0:
+        raise ValueError("A frontier of no points has no value; give at least one.")
+    if not np.isfinite(numbers).all() or not (numbers[:, 0] > 0).all():
+        raise ValueError("A point has an l0 that is not positive or a number that is not finite; leave that run out.")
+    return numbers[:, 0], numbers[:, 1]
+
+
+def _reach(points: Points) -> tuple[float, float]:
+    l0, _ = _checked(points)
+    return float(l0.min()), float(l0.max())
