@@ -1,44 +1,115 @@
-"""Turn documents into contexts of token ids: split by document, tokenised, packed end to end. Knows no model and no disk."""
+"""Turn documents into contexts of token ids: split by document, tokenised, packed. Knows no model and no disk.
+
+A context is an int32 array of `context_length` codes, one for each position:
+
+    code >= 0     the token with this id, whose activation is kept
+    code == -1    nothing: the rest of a context that a document did not fill; always on the right
+    code <= -2    the token with id -2 - code, which the model reads and whose activation is dropped
+
+So what is read and what is kept are told by one array, before any model has run.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+UNUSED = -1
 _DOCUMENTS_AT_ONCE = 64
 _LEAST_HELD_OUT = 0.05
 _MOST_HELD_OUT = 0.5
 
+Codes = NDArray[np.int32]
+
+
+def dropped(codes: Codes) -> Codes:
+    """Return the codes of the same tokens with none of their activations kept; an involution, unused positions stay."""
+    inverted: Codes = -2 - codes
+    return np.where(codes == UNUSED, codes, inverted)
+
+
+def token_ids(contexts: Codes) -> NDArray[np.int64]:
+    """Return the token at each position, 0 at unused ones."""
+    read = np.where(contexts < UNUSED, dropped(contexts), contexts)
+    return np.maximum(read, 0).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How documents become contexts."""
+
+    length: int
+    """Positions of a context."""
+    by_document: bool
+    """Whether each document begins a context of its own, whose rest is unused; otherwise documents follow end to end."""
+    first: tuple[int, ...]
+    """Tokens that begin every context: none, or the beginning-of-sequence token."""
+    closing: tuple[int, ...]
+    """Tokens that close every document: none, or the end-of-sequence token."""
+    dropped_ids: frozenset[int]
+    """Tokens whose activations are dropped."""
+    skip: int
+    """Positions from a context's start whose activations are dropped."""
+
 
 class Packer:
-    """Token ids of one side of the split, filled end to end into an array of shape (contexts, context_length)."""
+    """One side of the split: takes documents until its contexts keep exactly `wanted` activations.
 
-    def __init__(self, contexts: NDArray[np.int32]) -> None:
-        self._flat = contexts.reshape(-1)  # a view: contexts is contiguous
-        self._length = int(contexts.shape[1])
-        self._filled = 0
+    The last context keeps only as many as are missing. A context that keeps none is left out.
+    """
+
+    def __init__(self, packing: Packing, wanted: int) -> None:
+        self._packing = packing
+        self._wanted = wanted
+        self._waiting: list[int] = []
+        self.rows = 0
+        """Activations kept in the contexts so far."""
 
     @property
     def full(self) -> bool:
-        """Whether every context is complete."""
-        return self._filled == len(self._flat)
+        """Whether as many activations are kept as are wanted."""
+        return self.rows == self._wanted
 
-    @property
-    def contexts(self) -> int:
-        """Contexts that are complete."""
-        return self._filled // self._length
+    def add(self, documents: Iterable[list[int]]) -> Codes:
+        """Take the token ids of some documents and return the contexts that they complete, shape (contexts, length)."""
+        packing, body = self._packing, self._packing.length - len(self._packing.first)
+        streams = []
+        for ids in documents:
+            self._waiting.extend((*ids, *packing.closing))
+            if packing.by_document:
+                streams.append(self._taken(-(-len(self._waiting) // body)))
+        if not packing.by_document:
+            streams.append(self._taken(len(self._waiting) // body))
+        return self._marked(np.concatenate([np.empty((0, packing.length), np.int32), *streams]))
 
-    def add(self, ids: Sequence[int]) -> None:
-        """Append ids; what does not fit is dropped."""
-        end = min(self._filled + len(ids), len(self._flat))
-        self._flat[self._filled : end] = ids[: end - self._filled]
-        self._filled = end
+    def _taken(self, count: int) -> Codes:
+        """Return `count` contexts of what waits, the last filled up with unused positions."""
+        first, body = self._packing.first, self._packing.length - len(self._packing.first)
+        contexts = np.full((count, self._packing.length), UNUSED, np.int32)
+        contexts[:, : len(first)] = first
+        ids = np.full(count * body, UNUSED, np.int32)
+        taken, self._waiting = self._waiting[: len(ids)], self._waiting[len(ids) :]
+        ids[: len(taken)] = taken
+        contexts[:, len(first) :] = ids.reshape(count, body)
+        return contexts
+
+    def _marked(self, contexts: Codes) -> Codes:
+        """Mark what is dropped, and end where enough is kept."""
+        drop = np.isin(contexts, list(self._packing.dropped_ids))
+        drop[:, : self._packing.skip] = True
+        contexts = np.where(drop, dropped(contexts), contexts)
+        contexts = contexts[(contexts >= 0).any(axis=1)]
+        numbers = np.cumsum(contexts >= 0).reshape(contexts.shape)  # the how manieth that is kept
+        contexts = np.where((contexts >= 0) & (numbers > self._wanted - self.rows), dropped(contexts), contexts)
+        contexts = contexts[(contexts >= 0).any(axis=1)]
+        self.rows += int((contexts >= 0).sum())
+        return contexts
 
 
 def held_out_share(tokens: int, eval_tokens: int) -> float:
@@ -58,44 +129,33 @@ def is_held_out(document: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-@dataclass(frozen=True)
-class Packed:
-    """What `pack` could fill."""
-
-    documents: int
-    """Documents that hold text, of those that were read."""
-    train: int
-    """Complete training contexts."""
-    held_out: int
-    """Complete held-out contexts."""
-
-
 def pack(
     documents: Iterable[str],
     tokenizer: Any,
     *,
-    train: NDArray[np.int32],
-    held_out: NDArray[np.int32],
+    train: Packer,
+    held_out: Packer,
     share: float,
-    progress: Callable[[int], None],
-) -> Packed:
-    """Read documents until both arrays, of shape (contexts, context_length), are full or the documents end.
+    write: Callable[[bool, Codes], None],
+    progress: Callable[[], None],
+) -> int:
+    """Read documents until both sides are full or the documents end; return how many were read that hold text.
 
-    Documents follow each other in their order, each closed by the tokenizer's end-of-sequence token if it has one.
-    `progress` is told the number of training contexts from time to time, and may raise to stop.
+    `write` is given the side (whether it is held out) and the contexts of each group of documents, in order. `progress` is
+    called before each group, and may raise to stop.
     """
-    sides = {False: Packer(train), True: Packer(held_out)}
-    closing = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    sides = {False: train, True: held_out}
     read = 0
     for group in _groups(document for document in documents if document.strip()):
-        progress(sides[False].contexts)
-        wanted = [document for document in group if not sides[is_held_out(document, share)].full]
+        progress()
         read += len(group)
-        for document, ids in zip(wanted, _token_ids(wanted, tokenizer), strict=True):
-            sides[is_held_out(document, share)].add(ids + closing)
-        if sides[False].full and sides[True].full:
+        for side, packer in sides.items():
+            mine = [document for document in group if is_held_out(document, share) is side]
+            if mine and not packer.full:
+                write(side, packer.add(_token_ids(mine, tokenizer)))
+        if train.full and held_out.full:
             break
-    return Packed(read, sides[False].contexts, sides[True].contexts)
+    return read
 
 
 def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
@@ -104,8 +164,6 @@ def _groups(documents: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _token_ids(documents: list[str], tokenizer: Any) -> list[list[int]]:
-    if not documents:
-        return []
     # verbose=False: a document longer than a context is no mistake here.
     encoded = tokenizer(documents, add_special_tokens=False, return_attention_mask=False, verbose=False)
     ids: list[list[int]] = encoded["input_ids"]

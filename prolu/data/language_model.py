@@ -1,10 +1,11 @@
-"""Run a causal language model as far as one block, and return the residual stream there.
+"""Run a causal language model as far as one hook of one block, and return what is there.
 
-Works for any decoder of transformers whose blocks stand in one ModuleList (Llama, GPT-2, GPT-NeoX, Gemma, Qwen, ...).
+Works for any decoder of transformers whose blocks stand in one ModuleList (Llama, GPT-2, GPT-NeoX, OPT, Gemma, Qwen, ...).
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -13,60 +14,64 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from prolu.data.hooks import find_blocks, find_hook
 from prolu.data.model_config import load_config
 from prolu.data.model_files import ModelFiles
 from prolu.data.places import DataError
 from prolu.data.quiet import quiet_transformers
-from prolu.spec.data import Hook
+from prolu.spec.data import Hook, LanguageModelData
+
+# Rounding makes a sum of three float32 differ by 1e-7 of the largest; a factor or a norm that was missed, by far more.
+_ADDEND_TOLERANCE = 1e-3
 
 
 class LanguageModel:
-    """A model in float32 on the GPU if this process has one, else on the CPU."""
+    """A model in float32 on the GPU if this process has one, else on the CPU, with the hook that is of interest."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, hook: Hook, block: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device).eval()
-        self._blocks = find_blocks(model)
+        self.model: Any = model.to(self.device).eval()
+        self.blocks = list(find_blocks(model))
+        self.block = block
+        self.hook = hook
+        self.point = find_hook(model, hook, block)
 
-    def residual(
-        self, tokens: Int[Tensor, "contexts positions"], *, hook: Hook, block: int
-    ) -> Float[Tensor, "contexts positions d_in"]:
-        """Return the residual stream before (`resid_pre`) or after (`resid_post`) a block, on the CPU; no later block runs."""
+    def activations(self, tokens: Int[Tensor, "contexts positions"]) -> Float[Tensor, "contexts positions d_in"]:
+        """Return the value at the hook, on the CPU; nothing that comes after it in the model runs.
+
+        A position depends on those before it alone, so what stands at unused positions on the right does not matter.
+        """
         reached: list[Tensor] = []
 
-        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            reached.append(args[0] if args else kwargs["hidden_states"])
+        def stop(value: Tensor) -> None:
+            reached.append(value)
             raise _Reached
 
-        def after(_module: nn.Module, _args: Any, output: Any) -> None:
-            reached.append(output[0] if isinstance(output, tuple) else output)
-            raise _Reached
-
-        module = self._blocks[block]
-        if hook == "resid_pre":
-            handle = module.register_forward_pre_hook(before, with_kwargs=True)
-        else:
-            handle = module.register_forward_hook(after)
         try:
-            with torch.inference_mode():
+            with self.point.tapped(stop), torch.inference_mode():
                 self.model(input_ids=tokens.to(self.device), use_cache=False)
         except _Reached:
-            return reached[0].float().cpu()
-        finally:
-            handle.remove()
-        raise RuntimeError(f"the forward pass of {type(self.model).__name__} never ran block {block}")
+            # OPT's MLP sees (contexts * positions, width).
+            return reached[0].float().cpu().reshape(*tokens.shape, -1)
+        raise RuntimeError(
+            f"the forward pass of {type(self.model).__name__} never reached {self.hook} of block {self.block}"
+        )
 
 
 class _Reached(Exception):
-    """Ends the forward pass once the hooked block has been reached."""
+    """Ends the forward pass once the value at the hook is there."""
 
 
-def load_model(files: ModelFiles, name: str) -> LanguageModel:
-    """Load the weights, from safetensors alone. Raises DataError if they are not those of a causal model, or not readable."""
-    config = load_config(files.folder, name)
+def load_model(files: ModelFiles, spec: LanguageModelData) -> LanguageModel:
+    """Load the weights, from safetensors alone.
+
+    Raises DataError if they are not those of a causal model, not readable, or if the model's blocks are not sums of the parts
+    that `attn_out` and `mlp_out` mean.
+    """
+    config = load_config(files.folder, spec.model)
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(
+            weights = AutoModelForCausalLM.from_pretrained(
                 files.folder,
                 config=config,
                 dtype=torch.float32,
@@ -78,10 +83,35 @@ def load_model(files: ModelFiles, name: str) -> LanguageModel:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk, not of the model
         raise DataError(
-            f"data.model is {name!r}, which cannot be loaded as a causal language model ({str(error).strip()[:300]}); "
+            f"data.model is {spec.model!r}, which cannot be loaded as a causal language model ({str(error).strip()[:300]}); "
             "name one with float weights in safetensors."
         ) from None
-    return LanguageModel(model)
+    model = LanguageModel(weights, hook=spec.hook, block=spec.block)
+    if spec.hook in ("attn_out", "mlp_out"):
+        check_addends(model)
+    return model
+
+
+def check_addends(model: LanguageModel) -> None:
+    """Raise DataError unless resid_post = resid_pre + attn_out + mlp_out in the hooked block, on eight tokens.
+
+    Some families scale what a part adds, add it inside the part or normalise the sum; there the names would promise too much.
+    """
+    seen: dict[str, Tensor] = {}
+    tokens = torch.arange(8, device=model.device).unsqueeze(0)
+    with ExitStack() as stack, torch.inference_mode():
+        for hook in ("resid_pre", "attn_out", "mlp_out", "resid_post"):
+            point = find_hook(model.model, hook, model.block)
+            stack.enter_context(point.tapped(lambda value, hook=hook: seen.update({hook: value})))  # type: ignore[misc]
+        model.model(input_ids=tokens, use_cache=False)
+    after = seen["resid_post"]
+    added = seen["attn_out"].reshape(after.shape) + seen["mlp_out"].reshape(after.shape)
+    error = (after - seen["resid_pre"] - added).abs().max()
+    if not error <= _ADDEND_TOLERANCE * after.abs().max():
+        raise DataError(
+            f"data.hook is {model.hook}, but block {model.block} of this {type(model.model).__name__} is not the sum of its "
+            f"input, its attention and its MLP (they differ by {error:.3g}); choose resid_pre or resid_post."
+        )
 
 
 def load_tokenizer(files: ModelFiles, name: str) -> Any:
@@ -94,21 +124,3 @@ def load_tokenizer(files: ModelFiles, name: str) -> Any:
             f"data.model is {name!r}, whose tokenizer cannot be loaded ({str(error).strip()[:300]}); "
             "name a model that comes with its tokenizer."
         ) from None
-
-
-def find_blocks(model: Any) -> nn.ModuleList:
-    """Return the list of transformer blocks: the outermost ModuleList as long as the configuration says there are blocks."""
-    blocks = int(model.config.get_text_config().num_hidden_layers)
-    lists = [
-        (name.count("."), module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == blocks
-    ]
-    outermost = min((depth for depth, _ in lists), default=0)
-    found = [module for depth, module in lists if depth == outermost]
-    if len(found) != 1:
-        raise DataError(
-            f"data.model is a {type(model).__name__}, in which {len(found)} lists could be its {blocks} blocks; "
-            "name a decoder of one stack of blocks."
-        )
-    return found[0]

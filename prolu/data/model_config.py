@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from prolu.data.hooks import find_hook, hook_width
 from prolu.data.places import DataError
 from prolu.data.quiet import quiet_transformers
 from prolu.spec.data import LanguageModelData
@@ -20,7 +22,7 @@ class ModelShape:
     blocks: int
     """Number of transformer blocks."""
     d_in: int
-    """Width of the residual stream."""
+    """Width of the value at the hook of the spec."""
     vocabulary: int
     """Number of token ids it knows."""
 
@@ -44,8 +46,12 @@ def load_config(folder: Path, model: str) -> Any:
 
 
 def check_shape(folder: Path, spec: LanguageModelData) -> ModelShape:
-    """Return the model's sizes. Raises DataError if it lacks the block of `spec`, or is trained for shorter contexts."""
-    text = load_config(folder, spec.model).get_text_config()
+    """Return the model's sizes.
+
+    Raises DataError if it lacks the block or the hook of `spec`, or is trained for shorter contexts.
+    """
+    config = load_config(folder, spec.model)
+    text = config.get_text_config()
     blocks = int(text.num_hidden_layers)
     if spec.block >= blocks:
         raise DataError(
@@ -56,7 +62,22 @@ def check_shape(folder: Path, spec: LanguageModelData) -> ModelShape:
         raise DataError(
             f"data.context_length is {spec.context_length}, but {spec.model} reads at most {longest} tokens; shorten it."
         )
-    return ModelShape(blocks=blocks, d_in=int(text.hidden_size), vocabulary=int(text.vocab_size))
+    return ModelShape(blocks=blocks, d_in=_width(config, spec), vocabulary=int(text.vocab_size))
+
+
+def _width(config: Any, spec: LanguageModelData) -> int:
+    if spec.hook in ("resid_pre", "resid_post"):
+        return int(config.get_text_config().hidden_size)
+    try:
+        # The modules without their weights: what a block is made of is known before any weight is fetched.
+        with quiet_transformers(), torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise DataError(
+            f"data.model is {spec.model!r}, which is not a causal language model ({_first_line(error)}); name one."
+        ) from None
+    find_hook(skeleton, spec.hook, spec.block)
+    return hook_width(skeleton, spec.hook, spec.block)
 
 
 def _first_line(error: Exception) -> str:

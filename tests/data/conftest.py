@@ -13,10 +13,16 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     GPT2Config,
+    GPTJConfig,
     GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
+    MistralConfig,
+    OPTConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
 )
 
 from prolu.data.places import Places
@@ -24,24 +30,38 @@ from prolu.data.quiet import quiet_transformers
 
 WORDS = [f"w{number}" for number in range(62)]
 SIZES: dict[str, Any] = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+LLAMA_LIKE: dict[str, Any] = SIZES | {
+    "intermediate_size": 64,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(
-        **SIZES, intermediate_size=64, num_key_value_heads=2, max_position_embeddings=64, pad_token_id=None
-    ),
+    "llama": lambda: LlamaConfig(**LLAMA_LIKE),
+    "mistral": lambda: MistralConfig(**LLAMA_LIKE, sliding_window=4),
+    "qwen2": lambda: Qwen2Config(**LLAMA_LIKE),
+    "gemma2": lambda: Gemma2Config(**LLAMA_LIKE, head_dim=8, sliding_window=4),
+    "granite": lambda: GraniteConfig(**LLAMA_LIKE, residual_multiplier=0.5),
+    "opt": lambda: OPTConfig(**SIZES, ffn_dim=64, max_position_embeddings=64, word_embed_proj_dim=32),
+    "gptj": lambda: GPTJConfig(vocab_size=64, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4),
     "gpt2": lambda: GPT2Config(vocab_size=64, n_embd=32, n_layer=3, n_head=4, n_positions=64),
     "gpt_neox": lambda: GPTNeoXConfig(**SIZES, intermediate_size=64, max_position_embeddings=64),
 }
 
 
 def save_tiny_model(folder: Path, kind: str) -> None:
-    """Save a model of three blocks and width 32, with random weights, and its tokenizer."""
+    """Save a model of three blocks and width 32, with random weights, and its tokenizer.
+
+    As with the real GPT-2, the token that begins a sequence is the one that ends it; the others here have none.
+    """
     torch.manual_seed(0)
     with quiet_transformers():
         AutoModelForCausalLM.from_config(CONFIGS[kind]()).save_pretrained(folder)
     vocabulary = {"<unk>": 0, "<eos>": 1} | {word: number + 2 for number, word in enumerate(WORDS)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>").save_pretrained(folder)
+    special = {"eos_token": "<eos>", "unk_token": "<unk>"} | ({"bos_token": "<eos>"} if kind == "gpt2" else {})
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
 
 
 def documents(count: int, words: int, seed: int = 0) -> list[str]:

@@ -30,6 +30,7 @@ def _spec(**fields: Any) -> LanguageModelData:
         "block": 1,
         "corpus": TextCorpus(path="texts"),
         "normalisation": "none",
+        "ce_tokens": 0,
     }
     return LanguageModelData(**(defaults | {"context_length": 16, "tokens": 600, "eval_tokens": 100} | fields))
 
@@ -102,10 +103,10 @@ def test_activations_too_large_for_their_precision_are_refused(places: Places, t
     assert torch.isfinite(_open(loud, model="model", dtype="bfloat16").batch(0, 10)).all()
 
 
-def test_runs_that_differ_in_seed_and_normalisation_share_one_extraction(places: Places) -> None:
+def test_runs_that_differ_in_what_is_done_with_activations_share_one_extraction(places: Places) -> None:
     raw = _open(places)
     heard: list[Progress] = []
-    shared = _open(places, heard.append, seed=7, normalisation="per_token")
+    shared = _open(places, heard.append, seed=7, normalisation="per_token", buffer_tokens=50)
     assert len(_entries(places)) == 1
     assert {progress.phase for progress in heard} == {"preparing"}
     rows = torch.cat(list(raw.evaluation(100)))
@@ -124,6 +125,10 @@ def test_every_field_that_changes_the_activations_has_an_entry_of_its_own(places
         {"hook": "resid_pre"},
         {"context_length": 8},
         {"skip_positions": 1},
+        {"packing": "document"},
+        {"special_tokens": "drop"},
+        {"model": "gpt2", "prepend_bos": True},
+        {"mode": "streaming"},
         {"tokens": 500},
         {"eval_tokens": 50},
         {"dtype": "float16"},
@@ -141,7 +146,7 @@ def test_the_manifest_says_what_the_entry_depends_on(places: Places) -> None:
     assert manifest["digest"] == entry.name
     assert set(manifest["recipe"]) >= {
         *("model", "tokenizer", "corpus", "hook", "block", "context_length", "skip_positions"),
-        *("tokens", "eval_tokens", "dtype", "normalisation"),
+        *("tokens", "eval_tokens", "dtype", "normalisation", "packing", "prepend_bos", "special_tokens"),
     }
     assert manifest["recipe"]["normalisation"] == "raw"
     assert [sum(array["rows"] for array in manifest["splits"][split]) for split in ("train", "held_out")] == [600, 100]

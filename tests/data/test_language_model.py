@@ -10,12 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from prolu.data.language_model import LanguageModel, find_blocks, load_model, load_tokenizer
+from prolu.data.language_model import load_model, load_tokenizer
 from prolu.data.model_files import ModelFiles, find_model
 from prolu.data.places import DataError, Places
 from prolu.spec import LanguageModelData, TextCorpus
-
-KINDS = ["llama", "gpt2", "gpt_neox"]
 
 
 def _spec(**fields: Any) -> LanguageModelData:
@@ -32,56 +30,6 @@ def model_copy(tmp_path: Path, tiny_models: Path) -> tuple[Path, Places]:
     """A tiny model that a test may spoil, alone below a data root."""
     shutil.copytree(tiny_models / "llama", tmp_path / "root" / "copy")
     return tmp_path / "root" / "copy", Places(tmp_path / "cache", (tmp_path / "root",), hub_online=False)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_residual_stream_is_what_the_model_itself_calls_hidden_states(places: Places, kind: str) -> None:
-    model = load_model(_find(places, model=kind), kind)
-    tokens = torch.randint(0, 64, (3, 10), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        states = model.model(input_ids=tokens, output_hidden_states=True).hidden_states
-    for block in range(3):
-        assert torch.equal(model.residual(tokens, hook="resid_pre", block=block), states[block])
-    for block in range(2):  # transformers applies the final norm to the last state
-        assert torch.equal(model.residual(tokens, hook="resid_post", block=block), states[block + 1])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_last_block_is_read_before_the_final_norm(places: Places, kind: str) -> None:
-    model = load_model(_find(places, model=kind), kind)
-    tokens = torch.arange(8).unsqueeze(0)
-    decoder = model.model.base_model
-    norm = next(module for name, module in decoder.named_children() if name in ("norm", "ln_f", "final_layer_norm"))
-    with torch.inference_mode():
-        final = norm(model.residual(tokens, hook="resid_post", block=2))
-        expected = model.model(input_ids=tokens, output_hidden_states=True).hidden_states[-1]
-    torch.testing.assert_close(final, expected)
-
-
-def test_blocks_after_the_hooked_one_do_not_run(places: Places) -> None:
-    model = load_model(_find(places), "llama")
-    ran: list[int] = []
-    for number, block in enumerate(find_blocks(model.model)):
-        block.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
-    tokens = torch.zeros(1, 4, dtype=torch.long)
-    model.residual(tokens, hook="resid_post", block=1)
-    assert ran == [0, 1]
-    model.residual(tokens, hook="resid_pre", block=1)
-    assert ran == [0, 1, 0, 1]
-
-
-def test_a_model_without_one_stack_of_blocks_is_refused() -> None:
-    class Odd(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layers = torch.nn.ModuleList([torch.nn.Identity()])
-            self.other = torch.nn.ModuleList([torch.nn.Identity()])
-            self.config = type(
-                "Config", (), {"get_text_config": lambda _: type("Text", (), {"num_hidden_layers": 1})}
-            )()
-
-    with pytest.raises(DataError, match="in which 2 lists could be its 1 blocks"):
-        LanguageModel(Odd())
 
 
 @pytest.mark.parametrize(
@@ -104,6 +52,27 @@ def test_a_model_or_block_that_does_not_exist_names_the_field(
         _find(places, **fields)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "opt"])
+def test_the_width_at_the_hook_is_known_before_any_weight_is_read(places: Places, kind: str) -> None:
+    widths = {hook: _find(places, model=kind, hook=hook).shape.d_in for hook in ("resid_pre", "mlp_out", "mlp_hidden")}
+    assert widths == {"resid_pre": 32, "mlp_out": 32, "mlp_hidden": 128 if kind == "gpt2" else 64}
+
+
+def test_a_loaded_model_gives_the_width_that_was_told(places: Places) -> None:
+    files = _find(places, model="gpt2", hook="mlp_hidden")
+    model = load_model(files, _spec(model="gpt2", hook="mlp_hidden"))
+    assert model.activations(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, files.shape.d_in)
+
+
+def test_a_part_that_is_scaled_before_it_is_added_is_refused_when_the_model_is_loaded(places: Places) -> None:
+    files = _find(places, model="granite", hook="mlp_out")
+    with pytest.raises(
+        DataError, match="this GraniteForCausalLM is not the sum of its input, its attention and its MLP"
+    ):
+        load_model(files, _spec(model="granite", hook="mlp_out"))
+    load_model(files, _spec(model="granite", hook="resid_post"))
+
+
 def test_weights_that_are_not_safetensors_are_refused(model_copy: tuple[Path, Places]) -> None:
     folder, places = model_copy
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -119,7 +88,7 @@ def test_code_that_comes_with_a_model_is_never_run(model_copy: tuple[Path, Place
     code = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
     (folder / "code.py").write_text("raise SystemExit('code of a model has run')")
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": code}))
-    load_model(_find(places, model="copy"), "copy")  # known architecture: the library's own class
+    load_model(_find(places, model="copy"), _spec(model="copy"))  # known architecture: the library's own class
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": code, "model_type": "unheard_of"}))
     with pytest.raises(DataError, match=r"data\.model is 'copy', which transformers cannot read without code"):
         _find(places, model="copy")
@@ -129,7 +98,7 @@ def test_an_attention_kernel_that_a_config_names_is_not_fetched(model_copy: tupl
     folder, places = model_copy
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": "someone/kernel"}))
-    model = load_model(_find(places, model="copy"), "copy")
+    model = load_model(_find(places, model="copy"), _spec(model="copy"))
     assert model.model.config._attn_implementation == "sdpa"
 
 
@@ -165,7 +134,7 @@ def test_broken_weights_or_tokenizer_are_the_models_fault(model_copy: tuple[Path
     files = _find(places, model="copy")
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"data\.model is 'copy', which cannot be loaded as a causal language model"):
-        load_model(files, "copy")
+        load_model(files, _spec(model="copy"))
     (folder / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"data\.model is 'copy', whose tokenizer cannot be loaded"):
         load_tokenizer(files, "copy")
@@ -205,8 +174,8 @@ def test_a_model_of_the_hub_that_is_on_disk_needs_no_hub(places: Places, hub_cac
     files = _find(places, model="someone/tiny")
     assert files.folder == hub_cache
     assert files.identity == {"hub": "someone/tiny", "commit": hub_cache.name}
-    model = load_model(files, "someone/tiny")
-    assert model.residual(torch.zeros(1, 4, dtype=torch.long), hook="resid_pre", block=0).shape == (1, 4, 32)
+    model = load_model(files, _spec(model="someone/tiny"))
+    assert model.activations(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, 32)
     assert load_tokenizer(files, "someone/tiny").eos_token == "<eos>"
 
 

