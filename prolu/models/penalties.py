@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from prolu.spec.sparsity import L0, L1, L1DecoderNorm, NoPenalty, SparsitySpec, SqrtL1, Tanh
-
-Penalty = Callable[[Tensor], Tensor]
-
-
-def penalty_of(spec: SparsitySpec) -> Penalty:
-    """Return the function acts -> penalty that `spec` names; the loss adds lambda times it."""
-    match spec:
-        case L1():
-            return l1
-        case SqrtL1(epsilon=epsilon):
-            return lambda acts: sqrt_l1(acts, epsilon)
-        case _:
-            raise NotImplementedError(spec.kind)
 
 
 def penalty_for(
@@ -68,7 +53,7 @@ def l1_decoder_norm(acts: Float[Tensor, "batch d_sae"], W_dec: Float[Tensor, "d_
     Latents cannot evade it by small acts and long decoder rows, so rows may be of any norm.
     Source: Anthropic, Circuits Updates April 2024, "Update on how we train SAEs".
     """
-    return (acts @ row_norms(W_dec)).mean()
+    return (acts.mean(dim=0) * row_norms(W_dec)).sum()
 
 
 def tanh(acts: Float[Tensor, "batch d_sae"], W_dec: Float[Tensor, "d_sae d_in"], scale: float) -> Float[Tensor, ""]:

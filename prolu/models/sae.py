@@ -6,12 +6,14 @@ import torch
 
 from prolu.models.autoencoder import Sae
 from prolu.models.gated import Gated
+from prolu.models.jumprelu import JumpRelu
 from prolu.models.matryoshka import MatryoshkaBatchTopK
 from prolu.models.pointwise import Pointwise
 from prolu.models.topk import BatchTopK, TopK
 from prolu.spec.sae import (
     BatchTopKSae,
     GatedSae,
+    JumpReluSae,
     MatryoshkaBatchTopKSae,
     ProluHybridSae,
     ProluSae,
@@ -28,6 +30,8 @@ def sae_of(spec: SaeSpec, d_in: int) -> Sae:
     match spec:
         case ReluSae() | ProluSae() | ProluHybridSae():
             return Pointwise(spec, d_in)
+        case JumpReluSae():
+            return JumpRelu(spec, d_in)
         case GatedSae():
             return Gated(spec, d_in)
         case TopKSae():
@@ -36,8 +40,6 @@ def sae_of(spec: SaeSpec, d_in: int) -> Sae:
             return BatchTopK(spec, d_in)
         case MatryoshkaBatchTopKSae():
             return MatryoshkaBatchTopK(spec, d_in)
-        case _:
-            raise NotImplementedError(spec.kind)
 
 
 def build_sae(spec: SaeSpec, d_in: int, seed: int) -> Sae:
