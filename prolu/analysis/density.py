@@ -5,8 +5,6 @@ The frequency of a latent is the share of tokens on which its act is not zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -38,22 +36,15 @@ def log_frequencies(frequencies: Float[Tensor, " d_sae"]) -> npt.NDArray[np.floa
 
 
 @torch.no_grad()
-def firing_frequencies(
-    sae: Sae,
-    source: ActivationSource,
-    *,
-    batch_size: int = 4_096,
-    between_batches: Callable[[], None] = lambda: None,
-) -> Float[Tensor, " d_sae"]:
+def firing_frequencies(sae: Sae, source: ActivationSource, *, batch_size: int = 4_096) -> Float[Tensor, " d_sae"]:
     """Return how often each latent fires over the whole evaluation set, float64 on the device of the SAE.
 
-    `between_batches` is called before each batch and may raise to end it. Raises ValueError if the evaluation set is empty.
+    Raises ValueError if the evaluation set is empty.
     """
     device = sae.W_enc.device
     tokens = 0
     counts = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
     for batch in source.evaluation(batch_size):
-        between_batches()
         counts += torch.count_nonzero(sae.encode(batch.to(device)), dim=0)
         tokens += len(batch)
     if tokens == 0:

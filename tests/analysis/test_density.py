@@ -1,6 +1,5 @@
 """How often latents fire on held-out data, and the scale that all runs are counted on."""
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,14 +19,6 @@ def test_frequencies_are_the_share_of_held_out_tokens_on_which_each_latent_fires
     with torch.no_grad():
         expected = (sae.encode(x) > 0).double().mean(dim=0)
     assert torch.equal(firing_frequencies(sae, SOURCE, batch_size=300), expected)
-
-
-def test_counting_can_be_ended_between_batches() -> None:
-    def stop() -> None:
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        firing_frequencies(build_sae(ProluSae(d_sae=4), 16, seed=0), SOURCE, between_batches=stop)
 
 
 def test_latents_that_never_or_hardly_ever_fire_are_in_the_first_bin_and_constant_ones_in_the_last() -> None:
