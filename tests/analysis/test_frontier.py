@@ -29,7 +29,7 @@ POINTS = st.builds(
 
 def reach(points: Points) -> tuple[float, float]:
     """The whole range that the points cover."""
-    return min(l0 for l0, _ in points), max(l0 for l0, _ in points)
+    return float(min(l0 for l0, _ in points)), float(max(l0 for l0, _ in points))
 
 
 def area(points: Points) -> float:
