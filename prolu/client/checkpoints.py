@@ -15,6 +15,7 @@ from prolu.client.http import Http, path_id
 from prolu.client.runs import Identity
 from prolu.client.wire import CheckpointRead
 from prolu.spec.report import CheckpointFile
+from prolu.spec.run import ExportFormat
 
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST_BYTES = 1_000_000
@@ -35,25 +36,30 @@ class Checkpoints:
         checkpoint: Identity | CheckpointRead,
         directory: str | Path,
         *,
+        layout: ExportFormat | None = None,
         on_bytes: Callable[[int], None] = lambda _count: None,
     ) -> Path:
         """Download every file and the manifest into `directory`, which appears whole or not at all; return it.
 
-        `on_bytes` hears how many bytes each piece had. Raises DownloadFailed if the directory has something in it, a file's name
-        leads out of it, a file differs from its checksum, or the manifest from the announced files.
+        With `layout`, the files of that export alone, as its library reads them. `on_bytes` hears how many bytes each piece had.
+        Raises DownloadFailed if the directory has something in it, the checkpoint has no such export, a file's name leads out of
+        the directory, a file differs from its checksum, or the manifest from the announced files.
         """
         found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
         target = Path(directory)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise DownloadFailed(f"{target} exists already; name a new or an empty folder.")
-        for file in found.files:
-            _check_name(file.name)
+        wanted = files_of(found, layout)
+        prefix = "" if layout is None else f"{layout}/"
+        for file in wanted:
+            _check_name(file.name.removeprefix(prefix))
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
-            for file in found.files:
-                self._fetch(found, file, draft / file.name, on_bytes)
-            self._fetch_manifest(found, draft / _MANIFEST)
+            for file in wanted:
+                self._fetch(found, file, draft / file.name.removeprefix(prefix), on_bytes)
+            if layout is None:
+                self._fetch_manifest(found, draft / _MANIFEST)
             draft.chmod(0o755)
             draft.replace(target)
         finally:
@@ -101,6 +107,19 @@ class Checkpoints:
                 "nothing was kept, try again."
             )
         path.write_bytes(content)
+
+
+def files_of(checkpoint: CheckpointRead, layout: ExportFormat | None) -> list[CheckpointFile]:
+    """Return all files of a checkpoint, or those of one export. Raises DownloadFailed if it has no such export."""
+    if layout is None:
+        return checkpoint.files
+    files = [file for file in checkpoint.files if file.name.startswith(f"{layout}/")]
+    if not files:
+        raise DownloadFailed(
+            f"Checkpoint {checkpoint.id} at step {checkpoint.step} has no {layout} export: only the last checkpoint of a run has "
+            f"those that its spec lists under `exports`. Convert it with `prolu export {checkpoint.id} --format {layout}`."
+        )
+    return files
 
 
 class _Manifest(BaseModel):

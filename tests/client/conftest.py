@@ -1,11 +1,17 @@
 """Clients that speak to the real app."""
 
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from prolu.client import Client
+from prolu.client.cli.app import run
 from tests.client.desk import Desk, Running, running_service
+
+Prolu = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +37,22 @@ def desk(service: Running) -> Desk:
 def client(service: Running) -> Iterator[Client]:
     with Client(service.url, service.token) as client:
         yield client
+
+
+@pytest.fixture
+def prolu(
+    service: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Prolu:
+    """The command, in an environment that names the service: exit status, standard output, standard error."""
+    monkeypatch.setenv("PROLU_URL", service.url)
+    monkeypatch.setenv("PROLU_TOKEN", service.token)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        status = run(arguments)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,17 +113,20 @@ class Desk:
         """Let a claimed run fail for good."""
         self.report(run, Failed(step=7, failure_class="nan_loss", message=sentence, traceback_tail=""))
 
-    def checkpoint(self, run: UUID, step: int, *, final: bool) -> CheckpointWritten:
-        """Write the files of a checkpoint as a worker would, and say so."""
+    def checkpoint(
+        self, run: UUID, step: int, *, final: bool, contents: Mapping[str, bytes] | None = None
+    ) -> CheckpointWritten:
+        """Write the files of a checkpoint as a worker would, and say so; `contents` are real ones, by name."""
         path = f"runs/{run}/e1/step-{step}"
         folder = self.artifacts / path
         folder.mkdir(parents=True)
-        contents = {"config.json": b"{}", "sae.safetensors": WEIGHTS + str(step).encode()}
+        contents = contents or {"config.json": b"{}", "sae.safetensors": WEIGHTS + str(step).encode()}
         files = [
             CheckpointFile(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
             for name, content in contents.items()
         ]
         for name, content in contents.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
         manifest = {"version": 1, "step": step, "tokens": step, "files": [file.model_dump() for file in files]}
         (folder / "manifest.json").write_text(json.dumps(manifest))

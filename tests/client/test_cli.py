@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,32 +14,12 @@ import yaml
 from rich.console import Console
 
 from prolu.client import Client
-from prolu.client.cli.app import BAD_INPUT, COMMANDS, FAILED, NOT_YOURS, OK, OUT_OF_REACH, run
+from prolu.client.cli.app import BAD_INPUT, COMMANDS, FAILED, NOT_YOURS, OK, OUT_OF_REACH
 from prolu.client.cli.watching import Bars
 from prolu.client.sweeps import Sweeps
 from prolu.client.wire import RunSummary
-from tests.client.desk import RUN, SWEEP, WEIGHTS, Desk, Running
-
-Prolu = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def prolu(
-    service: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Prolu:
-    """The command, in an environment that names the service: exit status, standard output, standard error."""
-    monkeypatch.setenv("PROLU_URL", service.url)
-    monkeypatch.setenv("PROLU_TOKEN", service.token)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        status = run(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
+from tests.client.conftest import Prolu
+from tests.client.desk import RUN, SWEEP, WEIGHTS, Desk
 
 
 @pytest.fixture

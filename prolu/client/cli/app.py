@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import typer
 from typer.exceptions import TyperException
 
-from prolu.client.cli import biases, keeping, looking, starting, submitting, watching
+from prolu.client.cli import biases, exporting, keeping, looking, starting, submitting, watching
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
@@ -52,6 +52,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     looking.results,
     biases.biases,
     keeping.download,
+    exporting.export,
     submitting.schema,
     looking.version,
 )

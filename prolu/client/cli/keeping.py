@@ -11,14 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from prolu.client.checkpoints import files_of
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, print_json, short, size
 from prolu.client.cli.places import check_new_folder, writing
 from prolu.client.cli.references import find, find_run
+from prolu.client.client import Client
 from prolu.client.errors import Conflict
 from prolu.client.runs import TERMINAL
 from prolu.client.wire import CheckpointRead, RunRead
+from prolu.spec.run import ExportFormat
 
 
 def cancel(
@@ -61,22 +64,36 @@ def download(
         Path | None, typer.Argument(metavar="DIR", help="New folder; by default prolu-ID-step-N in this one.")
     ] = None,
     step: Annotated[int | None, typer.Option(help="Step of the checkpoint; by default the last one.")] = None,
+    layout: Annotated[
+        ExportFormat | None, typer.Option("--format", help="Only the export that the run wrote for this library.")
+    ] = None,
 ) -> None:
-    """Download a checkpoint of a run and verify its checksums."""
+    """Download a checkpoint of a run, or an export that it wrote, and verify its checksums."""
     check_new_folder("DIR", directory)
     with connect() as client:
         run = find_run(client, reference)
-        checkpoint = _choose(run, client.runs.checkpoints(run), step)
-        target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}")
-        columns = (TextColumn("step {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        bars = Progress(*columns, transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        with writing("DIR", target), bars as progress:
-            task = progress.add_task(str(checkpoint.step), total=checkpoint.bytes)
-            client.checkpoints.download(checkpoint, target, on_bytes=lambda count: progress.advance(task, count))
-    note(f"{len(checkpoint.files)} files ({size(checkpoint.bytes)}, checksums good) are in {target}")
+        checkpoint = choose_checkpoint(run, client.runs.checkpoints(run), step)
+        files = files_of(checkpoint, layout)
+        target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}{f'-{layout}' if layout else ''}")
+        with writing("DIR", target):
+            fetch(client, checkpoint, target, layout)
+    total = sum(file.bytes for file in files)
+    note(f"{len(files)} files ({size(total)}, checksums good) are in {target}")
 
 
-def _choose(run: UUID, checkpoints: list[CheckpointRead], step: int | None) -> CheckpointRead:
+def fetch(client: Client, checkpoint: CheckpointRead, target: Path, layout: ExportFormat | None) -> None:
+    """Download into `target`, with a bar on a terminal."""
+    columns = (TextColumn("step {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bars = Progress(*columns, transient=True, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    with bars as progress:
+        task = progress.add_task(str(checkpoint.step), total=sum(file.bytes for file in files_of(checkpoint, layout)))
+        client.checkpoints.download(
+            checkpoint, target, layout=layout, on_bytes=lambda count: progress.advance(task, count)
+        )
+
+
+def choose_checkpoint(run: UUID, checkpoints: list[CheckpointRead], step: int | None) -> CheckpointRead:
+    """Return the checkpoint at a step, or the last one; of the latest attempt that wrote it. Raises BadInput."""
     if not checkpoints:
         raise BadInput(f"Run {run} has no checkpoint yet; wait for the first one.")
     if step is None:
