@@ -10,6 +10,7 @@
     watching     watch
     biases       biases
     keeping      cancel, download
+    exporting    export
     starting     up
     output       consoles, tables, JSON
 
