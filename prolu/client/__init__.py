@@ -20,7 +20,8 @@ from prolu.client.errors import (
     UnusableToken,
     WaitedTooLong,
 )
-from prolu.client.results import MissingPackage, Results
+from prolu.client.records import MissingPackage
+from prolu.client.results import Results, SeedResults
 
 __all__ = [
     "ApiError",
@@ -34,6 +35,7 @@ __all__ = [
     "NotFound",
     "ProluError",
     "Results",
+    "SeedResults",
     "ServiceFailed",
     "TooManyRequests",
     "Unauthorized",

@@ -1,33 +1,38 @@
 """The results of a sweep as rows: to look at, to compute with, to keep in a file.
 
+    Results       a row per run
+    SeedResults   a row per group of runs that differ in their seed alone, with errors
+
 Columns are named by one grammar everywhere: `spec.sparsity.coefficient` (what the sweep set), `metrics.l0`,
-`bias.fraction_negative`.
+`bias.fraction_negative`; over seeds each number is four: `metrics.l0.mean`, `.standard_error`, `.low`, `.high`, and `.n`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from prolu.client.errors import ProluError
-from prolu.client.harmless import harmless
-from prolu.client.wire import ResultRow
+from prolu.client.columns import (
+    coloured,
+    heading,
+    percent,
+    percent_with_error,
+    safe,
+    setting_heading,
+    shown,
+    shown_biases,
+    shown_metrics,
+    telling_settings,
+    with_error,
+)
+from prolu.client.records import Records, evened
+from prolu.client.wire import ResultRow, SeedEstimate, SeedGroupRead
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rich.table import Table
 
-_SHOWN_METRICS = ("l0", "fvu", "dead_fraction")
 
-
-class MissingPackage(ProluError):
-    """A part that the light client does not need is not installed."""
-
-
-class Results(Sequence[ResultRow]):
+class Results(Records, Sequence[ResultRow]):
     """Rows of a sweep's results, in the order of its points."""
 
     def __init__(self, rows: Sequence[ResultRow]) -> None:
@@ -48,83 +53,101 @@ class Results(Sequence[ResultRow]):
 
     def records(self) -> list[dict[str, Any]]:
         """One flat mapping per run; every mapping has every column, None where a run has no value."""
-        flat = [_flatten(row) for row in self._rows]
-        columns = list(dict.fromkeys(name for record in flat for name in record))
-        return [{name: record.get(name) for name in columns} for record in flat]
+        return evened([_flat_run(row) for row in self._rows])
 
-    def to_arrow(self) -> pa.Table:
-        """An Arrow table. A column whose values are of several types holds their JSON text.
-
-        Raises MissingPackage without pyarrow.
-        """
-        try:
-            import pyarrow as pa
-        except ModuleNotFoundError:
-            raise MissingPackage(
-                "Arrow and Parquet need pyarrow, which is not installed; run pip install 'prolu[demo]', or write CSV or JSON."
-            ) from None
-        records = self.records()
-        columns = {name: _of_one_type([record[name] for record in records]) for name in (records[0] if records else ())}
-        return pa.table(columns)
-
-    def to_parquet(self, path: str | Path) -> None:
-        """Write a Parquet file. Raises MissingPackage without pyarrow."""
-        table = self.to_arrow()
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(table, path)
-
-    def to_csv(self, path: str | Path) -> None:
-        """Write a CSV file with a header; lists and mappings as JSON text."""
-        records = self.records()
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else [])
-            writer.writeheader()
-            writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
-
-    def to_json(self, path: str | Path) -> None:
-        """Write a JSON array of flat records."""
-        Path(path).write_text(json.dumps(self.records(), indent=2) + "\n", encoding="utf-8")
-
-    def table(self, title: str | None = None) -> Table:
-        """A rich table: what was set, the state, the main metrics, and the share of negative biases."""
-        from rich.table import Table
-
-        settings = self._telling_settings()
-        table = Table(title=title, title_justify="left", header_style="bold")
-        table.add_column("#", justify="right", style="dim")
-        if any(row.variant is not None for row in self._rows):
-            table.add_column("variant")
-        for name in settings:
-            table.add_column(_safe(name.rpartition(".")[2]), justify="right")
+    def table(self, title: str | None = None, *, everything: bool = False) -> Table:
+        """A rich table: what was set, the state, the main metrics, and the share of negative biases; or all there is."""
+        settings = telling_settings(self._rows)
+        metrics = shown_metrics((row.metrics for row in self._rows), everything=everything)
+        biases = shown_biases((row.bias for row in self._rows), everything=everything)
+        table = _begun(title, self._rows, settings)
         table.add_column("state")
-        for name in (*_SHOWN_METRICS, "b < 0", "median b"):
+        for name in (*metrics, *map(heading, biases)):
             table.add_column(name, justify="right")
         for row in self._rows:
-            cells = [str(row.point)]
-            if any(other.variant is not None for other in self._rows):
-                cells.append(_safe(row.variant or ""))
-            cells += [_safe(_shown(row.set.get(name))) for name in settings]
-            cells.append(f"[{_COLOURS.get(row.state, 'default')}]{row.state}[/]")
-            cells += [_shown(row.metrics.get(name)) for name in _SHOWN_METRICS]
-            cells += [_percent(row.bias.get("fraction_negative")), _shown(row.bias.get("median"))]
-            table.add_row(*cells)
+            numbers = [shown(row.metrics.get(name)) for name in metrics]
+            numbers += [_bias_cell(name, row.bias.get(name)) for name in biases]
+            table.add_row(*_place(row, self._rows, settings), coloured(row.state), *numbers)
         return table
 
-    def _telling_settings(self) -> list[str]:
-        """What was set to more than one value among the runs of one variant, or by a sweep without variants."""
-        values: dict[tuple[str, str | None], set[str]] = {}
+
+class SeedResults(Records, Sequence[SeedGroupRead]):
+    """Groups of a sweep's runs that differ in their seed alone, in the order of their first points."""
+
+    def __init__(self, rows: Sequence[SeedGroupRead]) -> None:
+        self._rows = sorted(rows, key=lambda row: row.point)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> SeedGroupRead: ...
+    @overload
+    def __getitem__(self, index: slice) -> SeedResults: ...
+    def __getitem__(self, index: int | slice) -> SeedGroupRead | SeedResults:
+        return SeedResults(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+
+    def __iter__(self) -> Iterator[SeedGroupRead]:
+        return iter(self._rows)
+
+    @property
+    def are_repeated(self) -> bool:
+        """Whether any group has more than one run."""
+        return any(len(row.run_ids) > 1 for row in self._rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat mapping per group; every mapping has every column, None where a group has no value."""
+        return evened([_flat_group(row) for row in self._rows])
+
+    def table(self, title: str | None = None, *, everything: bool = False) -> Table:
+        """A rich table: what was set, how many seeds are done, and each number as mean ± standard error."""
+        settings = telling_settings(self._rows)
+        metrics = shown_metrics((row.metrics for row in self._rows), everything=everything)
+        biases = shown_biases((row.bias for row in self._rows), everything=everything)
+        table = _begun(title, self._rows, settings)
+        for name in ("seeds", *metrics, *map(heading, biases)):
+            table.add_column(name, justify="right")
         for row in self._rows:
-            for name, value in row.set.items():
-                values.setdefault((name, row.variant), set()).add(json.dumps(value, sort_keys=True))
-        telling = {name for (name, variant), seen in values.items() if variant is None or len(seen) > 1}
-        return [name for name in dict.fromkeys(name for row in self._rows for name in row.set) if name in telling]
+            done, runs = row.states.get("succeeded", 0), len(row.run_ids)
+            numbers = [with_error(row.metrics.get(name)) for name in metrics]
+            numbers += [_bias_estimate(name, row.bias.get(name)) for name in biases]
+            table.add_row(
+                *_place(row, self._rows, settings), str(done) if done == runs else f"{done} of {runs}", *numbers
+            )
+        return table
 
 
-_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+def _begun(title: str | None, rows: Sequence[ResultRow | SeedGroupRead], settings: Sequence[str]) -> Table:
+    """A table with the columns that say which row it is."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("#", justify="right", style="dim")
+    if any(row.variant is not None for row in rows):
+        table.add_column("variant")
+    for name in settings:
+        table.add_column(setting_heading(name), justify="right")
+    return table
 
 
-def _flatten(row: ResultRow) -> dict[str, Any]:
+def _place(
+    row: ResultRow | SeedGroupRead, rows: Sequence[ResultRow | SeedGroupRead], settings: Sequence[str]
+) -> list[str]:
+    cells = [str(row.point)]
+    if any(other.variant is not None for other in rows):
+        cells.append(safe(row.variant or ""))
+    return cells + [safe(shown(row.set.get(name))) for name in settings]
+
+
+def _bias_cell(name: str, value: float | None) -> str:
+    return percent(value) if name.startswith("fraction_") else shown(value)
+
+
+def _bias_estimate(name: str, value: SeedEstimate | None) -> str:
+    return percent_with_error(value) if name.startswith("fraction_") else with_error(value)
+
+
+def _flat_run(row: ResultRow) -> dict[str, Any]:
     return {
         "run_id": str(row.run_id),
         "point": row.point,
@@ -138,32 +161,23 @@ def _flatten(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _of_one_type(values: list[Any]) -> list[Any]:
-    present = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        whole = all(isinstance(value, int) for value in present)
-        return values if whole else [None if value is None else float(value) for value in values]
-    if len({type(value) for value in present}) == 1 and not isinstance(present[0], dict | list):
-        return values
-    return [None if value is None else json.dumps(value, sort_keys=True) for value in values]
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _safe(text: str) -> str:
-    """Text from elsewhere, safe as markup and for the terminal."""
-    from rich.markup import escape
-
-    return escape(harmless(text))
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+def _flat_group(row: SeedGroupRead) -> dict[str, Any]:
+    flat: dict[str, Any] = {
+        "point": row.point,
+        "variant": row.variant,
+        "seeds": row.seeds,
+        "runs": len(row.run_ids),
+        "succeeded": row.states.get("succeeded", 0),
+        **{f"spec.{name}": value for name, value in row.set.items()},
+    }
+    for kind, numbers in (("metrics", row.metrics), ("bias", row.bias)):
+        for name, estimate in numbers.items():
+            low, high = estimate.interval or (None, None)
+            flat |= {
+                f"{kind}.{name}.mean": estimate.mean,
+                f"{kind}.{name}.standard_error": estimate.standard_error,
+                f"{kind}.{name}.low": low,
+                f"{kind}.{name}.high": high,
+                f"{kind}.{name}.n": estimate.n,
+            }
+    return flat

@@ -14,6 +14,7 @@ from prolu.client.wire import (
     AttemptRead,
     BiasSnapshotRead,
     CheckpointRead,
+    DiagnosticsRead,
     EventRead,
     MetricRead,
     RunCreate,
@@ -87,6 +88,10 @@ class Runs:
         if last is None:
             return [*self._http.pages(path, BiasSnapshotRead)]
         return [*self._http.pages(path, BiasSnapshotRead, {"order": "desc"}, last)][::-1]
+
+    def diagnostics(self, run: Identity) -> builtins.list[DiagnosticsRead]:
+        """What was measured beyond metrics, by step: where each gradient estimator's update points."""
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/diagnostics", DiagnosticsRead)]
 
     def checkpoints(self, run: Identity) -> builtins.list[CheckpointRead]:
         """The checkpoints, by step."""

@@ -9,9 +9,17 @@ from typing import Any
 
 from prolu.client.errors import WaitedTooLong
 from prolu.client.http import Http, path_id
-from prolu.client.results import Results
+from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
-from prolu.client.wire import ResultRow, RunSummary, SweepCreate, SweepPreview, SweepRead
+from prolu.client.wire import (
+    ResultRow,
+    RunSummary,
+    SeedGroupRead,
+    SweepBiasRead,
+    SweepCreate,
+    SweepPreview,
+    SweepRead,
+)
 from prolu.spec import SweepSpec, validate
 
 
@@ -45,6 +53,15 @@ class Sweeps:
     def results(self, sweep: Identity) -> Results:
         """One row per run: what was set, the final metrics, the last bias statistics."""
         return Results([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow)])
+
+    def results_over_seeds(self, sweep: Identity) -> SeedResults:
+        """One row per group of runs that differ in `training.seed` alone: each number with its error and interval."""
+        return SeedResults([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results_over_seeds", SeedGroupRead)])
+
+    def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
+        """The last bias statistics of every run that has any, by point; without histograms far less travels."""
+        params = {"histograms": None if histograms else "false"}
+        return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/bias_statistics", SweepBiasRead, params)]
 
     def wait(
         self,

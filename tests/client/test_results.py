@@ -7,10 +7,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pyarrow.parquet
+import pytest
 from rich.console import Console
 
-from prolu.client import Results
+from prolu.client import Results, SeedResults
+from prolu.client.columns import with_error
 from prolu.client.wire import ResultRow
+from tests.client.pictured import estimate, group, result
 
 
 def row(point: int, variant: str | None, state: str = "succeeded", **more: object) -> ResultRow:
@@ -44,9 +47,9 @@ RESULTS = Results(
 )
 
 
-def printed(results: Results) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    console.print(results.table(title="demo"))
+def printed(results: Results | SeedResults, *, everything: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=300)
+    console.print(results.table(title="demo", everything=everything))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -106,3 +109,78 @@ def test_the_table_shows_settings_that_tell_runs_of_a_variant_apart_and_no_other
 
 def test_the_table_takes_names_from_the_sweep_as_text_not_as_markup() -> None:
     assert "[red]x[/red]" in printed(Results([row(0, "[red]x[/red]")]))
+
+
+MEASURED = Results(
+    [
+        result(
+            None,
+            {"kl": 0.1, "l0": 8.0, "fvu": 0.25, "ce_loss_score": 0.9, "mmcs": 0.5},
+            bias={"fraction_negative": 0.9, "median": -1.5},
+        )
+    ]
+)
+SEEDS = SeedResults(
+    [
+        group(
+            "b",
+            {"l0": estimate(12.345, 0.0456), "fvu": estimate(0.25)},
+            point=2,
+            set={"sparsity.coefficient": 2e-3},
+            bias={"fraction_negative": estimate(0.9, 0.01)},
+        ),
+        group("a", {}, point=0, set={"sparsity.coefficient": 1e-3}, states={"running": 2}),
+        group("b", {"l0": estimate(7.0, 0.0)}, point=4, set={"sparsity.coefficient": 4e-3}),
+    ]
+)
+
+
+def test_the_table_shows_the_main_metrics_and_everything_if_asked() -> None:
+    short, long = printed(MEASURED), printed(MEASURED, everything=True)
+    for name in ("l0", "fvu", "ce_loss_score", "b < 0"):
+        assert name in short
+    for name in ("kl", "mmcs", "median b"):
+        assert name not in short
+        assert name in long
+    assert "dead_fraction" not in long
+
+
+def test_a_metric_that_no_run_has_takes_no_column() -> None:
+    assert "ce_loss_score" not in printed(RESULTS)
+
+
+def test_over_seeds_each_number_has_its_error() -> None:
+    assert [row.point for row in SEEDS] == [0, 2, 4]
+    text = printed(SEEDS)
+    assert "12.345 ± 0.046" in text
+    assert "90.0 ± 1.0 %" in text
+    assert "0 of 2" in text
+    assert SEEDS.are_repeated
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "text"),
+    [
+        (12.345, 0.0456, "12.345 ± 0.046"),
+        (12.345, None, "12.35"),
+        (1234.5, 321.0, "1234 ± 321"),
+        (0.5, 0.0, "0.5 ± 0"),
+        (0.5, 1e-12, "0.5 ± 1.0e-12"),
+    ],
+)
+def test_a_number_is_written_to_two_digits_of_its_error(mean: float, error: float | None, text: str) -> None:
+    assert with_error(estimate(mean, error)) == text
+
+
+def test_over_seeds_records_have_mean_error_and_interval_in_columns(tmp_path: Path) -> None:
+    SEEDS.to_parquet(tmp_path / "s.parquet")
+    first, second, _ = pyarrow.parquet.read_table(tmp_path / "s.parquet").to_pylist()
+    assert first["metrics.l0.mean"] is None
+    assert second["metrics.l0.mean"] == 12.345
+    assert second["metrics.l0.low"] == pytest.approx(12.345 - 0.0456)
+    assert (second["metrics.fvu.n"], second["metrics.fvu.standard_error"], second["metrics.fvu.low"]) == (1, None, None)
+    assert second["spec.sparsity.coefficient"] == 2e-3
+    assert (second["seeds"], second["runs"], second["succeeded"]) == ("[0, 1]", 2, 2)
+    SEEDS.to_csv(tmp_path / "s.csv")
+    SEEDS.to_json(tmp_path / "s.json")
+    assert json.loads((tmp_path / "s.json").read_text())[1]["seeds"] == [0, 1]

@@ -22,8 +22,8 @@ PARTS = {"pydantic-core", "starlette"}
 
 # Which extras are installed where the files of a folder run; the base install is always there. First match counts.
 EXTRAS = [
-    ("prolu/client/plots.py", {"demo"}),
-    ("prolu/client/results.py", {"demo"}),
+    ("prolu/client/plots/", {"demo"}),
+    ("prolu/client/records.py", {"demo"}),
     ("prolu/client", set()),
     ("prolu/spec", set()),
     ("prolu/__init__.py", set()),
