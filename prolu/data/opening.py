@@ -23,7 +23,7 @@ def open_source(
         case SyntheticData():
             return SyntheticSource(spec)
         case ShardsData():
-            return open_shards(spec, places)
+            return open_shards(spec, places, notify=notify, should_stop=should_stop)
         case LanguageModelData():
             # Imported here: transformers takes seconds to load, and the other sources do without it.
             from prolu.data.activations import open_language_model

@@ -86,11 +86,15 @@ class Rows:
                 row = int(indices[bad[0]])
                 place = int(np.searchsorted(self._ends, row, side="right"))
                 within = row - int(self._ends[place - 1]) if place else row
-                raise DataError(
-                    f"Activations hold a NaN or infinite value in row {within} of {self._parts[place].name}; "
-                    "write the shards again without it."
-                )
+                raise not_finite(within, self._parts[place].name)
         return x
+
+
+def not_finite(row: int, name: str) -> DataError:
+    """Return the error that a row of a file holds what no activation may be."""
+    return DataError(
+        f"Activations hold a NaN or infinite value in row {row} of {name}; write the shards again without it."
+    )
 
 
 def _as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -132,9 +132,9 @@ class Progress(Record):
     phase: Literal["preparing", "extracting", "waiting_for_extraction", "training", "evaluating"]
     """What the run is doing."""
     done: int
-    """Steps trained, or tokens extracted."""
+    """Steps trained, tokens extracted, or, while preparing, tokens or bytes read."""
     total: int
-    """Steps or tokens in all; 0 where unknown."""
+    """Steps, tokens or bytes in all; 0 where unknown."""
 
 
 class MetricPoint(Record):

@@ -21,7 +21,8 @@ def root(tmp_path: Path) -> Path:
 
 def _open(root: Path, eval_samples: int = 4, normalisation: str = "none", seed: int = 0) -> StoredSource:
     spec = ShardsData(path="shards", eval_samples=eval_samples, normalisation=normalisation, seed=seed)  # type: ignore[arg-type]
-    return open_shards(spec, Places(cache_dir=root / "cache", data_roots=(root,), hub_online=False))
+    places = Places(cache_dir=root / "cache", data_roots=(root,), hub_online=False)
+    return open_shards(spec, places, notify=lambda _: None, should_stop=lambda: False)
 
 
 def _write_numbered(root: Path) -> torch.Tensor:
@@ -118,5 +119,5 @@ def test_a_nan_that_sampling_missed_is_refused_when_it_is_read(root: Path) -> No
 
 
 def test_a_folder_without_shards_is_refused(root: Path) -> None:
-    with pytest.raises(DataError, match=r"a folder without any \.npy or \.safetensors file"):
+    with pytest.raises(DataError, match=r"a folder without any \.npy or \.parquet or \.safetensors file"):
         _open(root)
