@@ -52,7 +52,7 @@ class ReadingOrder:
         chunks = math.ceil(total / max(1, buffer_rows // 2))
         # A context belongs to the chunk in whose stretch it begins; where contexts are longer than stretches, some have none.
         stretches = np.arange(chunks) * total // chunks
-        self._cuts = np.append(np.unique(np.searchsorted(starts[:-1], stretches)), len(rows))
+        self._cuts = np.unique(np.append(np.searchsorted(starts[:-1], stretches), len(rows)))
         self._sizes: Numbers = np.diff(starts[self._cuts])
         self._firsts = -(-self._sizes // 2)
         seconds = np.roll(self._sizes - self._firsts, 1)  # of the chunk before
