@@ -15,6 +15,7 @@ its `scale_biases` does, one per token cannot be.
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def write_dictionary_learning(given: Exportable, folder: Path) -> ExportReport:
     """Write both files into `folder`, which exists, and say what they are."""
     inference, notes = _folded(given)
     name, tensors = _as_class(inference)
-    torch.save({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / WEIGHTS)
+    content = io.BytesIO()  # torch.save to a file reports a full disk as RuntimeError
+    torch.save({key: tensor.contiguous() for key, tensor in tensors.items()}, content)
+    (folder / WEIGHTS).write_bytes(content.getbuffer())
     config = _config(given, inference, name)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return ExportReport(

@@ -93,8 +93,9 @@ def test_every_package_is_installed_in_its_locked_version(stages, extras):
                 assert named is None or named[1] in extras
 
 
-def test_the_lock_names_torch_without_a_build(root):
-    lock = (root / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-peers.lock"])
+def test_a_lock_names_torch_without_a_build(root, name):
+    lock = (root / name).read_text()
     assert "\ntorch==2.13.0 " in lock
     assert "make lock" in lock
     assert not re.search(r"--hash|://", lock)
