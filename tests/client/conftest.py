@@ -4,12 +4,14 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+import yaml
 
 from prolu.client import Client
 from prolu.client.cli.app import run
-from tests.client.desk import Desk, Running, running_service
+from tests.client.desk import RUN, SWEEP, Desk, Running, running_service
 
 Prolu = Callable[..., tuple[int, str, str]]
 
@@ -56,3 +58,26 @@ def prolu(
         return status, said.out, said.err
 
     return call
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> str:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
+    return "run.yaml"
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> str:
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
+    return "sweep.yaml"
+
+
+@pytest.fixture
+def finished(client: Client, desk: Desk) -> UUID:
+    """A sweep of which three runs succeeded and one failed."""
+    sweep = client.sweeps.submit(SWEEP)
+    first, *others = desk.claim()
+    desk.fail(first)
+    for other in others:
+        desk.train(other)
+    return sweep.id
