@@ -136,9 +136,8 @@ class BatchTopK(TopK):
     @torch.no_grad()
     def after_step(self, acts: Float[Tensor, "batch d_sae"]) -> None:
         """Take the smallest positive act of a training batch into `threshold`; a batch without any changes nothing."""
-        fired = acts > 0
-        smallest = acts.masked_fill(~fired, torch.inf).amin().to(self.threshold.dtype)
-        any_fired = fired.any()
+        smallest = torch.where(acts > 0, acts, torch.inf).amin().to(self.threshold.dtype)
+        any_fired = torch.isfinite(smallest)
         self.threshold_batches.add_(any_fired)
         weight = torch.clamp(1 / self.threshold_batches, min=1 - self._threshold_decay).to(self.threshold.dtype)
         self.threshold.copy_(torch.where(any_fired, torch.lerp(self.threshold, smallest, weight), self.threshold))

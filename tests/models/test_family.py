@@ -126,6 +126,22 @@ def test_under_autocast_the_loss_and_the_gradients_are_float32_and_near(member: 
     assert all(gradient.dtype == torch.float32 for gradient in gradients_of(loss_of(found), sae).values())
 
 
+@pytest.mark.parametrize(
+    "member", [m for name, m in FAMILY.items() if name in ("relu", "prolu ste", "prolu relu_like")]
+)
+def test_a_pointwise_pass_keeps_no_dense_tensor_but_its_acts(member: Member) -> None:
+    sae, x, kept = member.build(), inputs(), []
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.shape == (len(x), sae.d_sae):
+            kept.append(tensor.untyped_storage().data_ptr())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        terms = objective(sae, x, sparsity=member.sparsity, over="mean", dead=DEAD)
+    assert set(kept) == {terms.acts.untyped_storage().data_ptr()}
+
+
 class ReadsOfTheDevice(TorchDispatchMode):
     """Counts operations whose result Python must wait for."""
 

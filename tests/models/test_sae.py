@@ -5,16 +5,19 @@ import torch
 
 from prolu.models import build_sae
 from prolu.models.sae import Sae, sae_of
-from prolu.spec.sae import ProluSae, ReluSae, SaeSpec
+from prolu.spec.sae import ProluSae, ReluSae
+from tests.models.family import FAMILY, Member
 
 
-@pytest.mark.parametrize("spec", [ReluSae(d_sae=12), ProluSae(d_sae=12)])
-def test_a_new_sae_has_unit_rows_a_tied_encoder_and_zero_biases(spec: SaeSpec) -> None:
-    sae = build_sae(spec, 5, seed=1)
-    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(12))
+@pytest.mark.parametrize("member", FAMILY.values(), ids=FAMILY.keys())
+def test_a_new_sae_has_unit_rows_a_tied_encoder_and_zero_biases(member: Member) -> None:
+    sae = build_sae(member.spec, 5, seed=1)
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(sae.d_sae))
     assert torch.equal(sae.W_enc, sae.W_dec.T)
-    assert not sae.b_enc.any()
-    assert not sae.b_dec.any()
+    others = {name: parameter for name, parameter in sae.named_parameters() if not name.startswith("W_")}
+    thresholds = others.pop("threshold", torch.tensor(0.05))
+    assert not any(bias.any() for bias in others.values())
+    assert (thresholds == 0.05).all()
     assert {parameter.dtype for parameter in sae.parameters()} == {torch.float32}
 
 

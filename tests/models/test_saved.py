@@ -11,9 +11,10 @@ from prolu.models import CheckpointError, Sae, build_sae, load_sae
 from prolu.models.saved import CheckpointConfig
 from prolu.spec.data import SyntheticData
 from prolu.spec.run import RunSpec
-from prolu.spec.sae import ProluSae
+from prolu.spec.sae import GatedSae, ProluSae
 from prolu.spec.sparsity import L1
 from prolu.spec.training import TrainingSpec
+from tests.models.family import FAMILY, Member, inputs
 
 SPEC = RunSpec(
     data=SyntheticData(d_in=6),
@@ -52,6 +53,34 @@ def test_a_folder_with_weights_and_config_loads(sae: Sae, folder: Path) -> None:
 def test_the_weights_file_and_a_url_name_the_same_folder(sae: Sae, folder: Path) -> None:
     for path in (str(folder / "sae.safetensors"), f"file://{folder}", f"{folder}/"):
         assert torch.equal(load_sae(path).b_enc, sae.b_enc)
+
+
+@pytest.mark.parametrize("member", FAMILY.values(), ids=FAMILY.keys())
+def test_every_kind_survives_its_file_with_all_it_knows(member: Member, tmp_path: Path) -> None:
+    sae = member.build(torch.float32)
+    spec = SPEC.model_copy(update={"sae": member.spec, "sparsity": member.sparsity})
+    safetensors.torch.save_file(sae.state_dict(), tmp_path / "sae.safetensors")
+    config = CheckpointConfig(spec=spec, d_in=sae.d_in, step=5, tokens=20, input_rms=1.5)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    loaded = load_sae(tmp_path)
+    assert loaded.spec == member.spec
+    assert loaded.state_dict().keys() == sae.state_dict().keys()
+    assert all(torch.equal(tensor, sae.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    assert torch.equal(loaded(inputs(torch.float32)), sae(inputs(torch.float32)))
+
+
+def test_weights_of_another_kind_are_refused(folder: Path) -> None:
+    gated = build_sae(GatedSae(d_sae=10), 6, seed=0)
+    safetensors.torch.save_file(gated.state_dict(), folder / "sae.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds b_enc nothing where its spec asks for \(10,\) float32"):
+        load_sae(folder)
+
+
+def test_a_config_without_the_scale_of_its_input_still_loads(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["input_rms"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_sae(folder).d_in == 6
 
 
 @pytest.mark.parametrize("name", ["sae.safetensors", "config.json"])
