@@ -1,4 +1,4 @@
-"""One attempt at a run: what is due after each step, and how it begins and ends. Knows no stream; a loop drives it."""
+"""One attempt at a run: what is due before and after each step, and how it begins and ends. A loop drives it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,39 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from prolu.data.source import ActivationSource
 from prolu.spec.report import Report, Stopped, Succeeded
 from prolu.spec.run import RunSpec
+from prolu.training.attentive import AttentiveSource
 from prolu.training.checkpoint import CheckpointStore, load_checkpoint
 from prolu.training.learner import Learner
 from prolu.training.reporter import Reporter
 
 StopReason = Literal["cancel", "pause", "preempt", "orphaned"]
 
+# Activations at the beginning of the stream that b_dec may start from.
+_FIRST_ACTIVATIONS = 8_192
+
+
+class StopRequested(Exception):
+    """Somebody asked the attempt to end."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason: StopReason = reason
+
 
 class Attempt:
     """A learner with its reports and checkpoints.
 
-    After each step, in this order, what is due: training metrics, bias snapshot, evaluation, checkpoint. A checkpoint
-    comes last, so that whoever accepts it in order has every report up to its step, and a resume repeats none before it.
+    Before a step, if it is time: a resample, on activations that training reads next. After each step, in this order, what
+    is due: training metrics, bias snapshot, evaluation, diagnostics, checkpoint. A checkpoint comes last, so that whoever
+    accepts it in order has every report up to its step, and a resume repeats none before it. An evaluation that a stop
+    cuts short is made up for by the resume.
     """
 
     def __init__(
@@ -33,14 +48,16 @@ class Attempt:
         *,
         checkpoints: CheckpointStore,
         sink: Callable[[Report], None],
+        should_stop: Callable[[], StopReason | None],
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.learner = Learner(spec, source.d_in, device=device)
-        self._training = spec.training
-        self._source = source
+        self.learner = Learner(spec, source.d_in, input_rms=source.normaliser.rms, device=device)
+        self._spec = spec
+        self._source = AttentiveSource(source, self._listen)
         self._checkpoints = checkpoints
         self._sink = sink
+        self._should_stop = should_stop
         self._reporter = Reporter(self.learner, sink, clock)
         self._saved_step = 0
         self._held_out: dict[str, float] | None = None
@@ -48,38 +65,44 @@ class Attempt:
     @property
     def complete(self) -> bool:
         """Whether every step is done."""
-        return self.learner.steps_done >= self._training.steps
+        return self.learner.steps_done >= self._spec.training.steps
 
     def begin(self, resume_from: str | None) -> None:
         """Start afresh, with a snapshot of the biases, or go on from the checkpoint at a path below the store's root.
 
         Raises CheckpointError or StorageError if there is a checkpoint to resume from and it cannot be used.
         """
-        if resume_from is not None:
-            self.learner.restore(load_checkpoint(self._checkpoints.root, resume_from))
-            self._saved_step = self.learner.steps_done
+        learner = self.learner
+        if resume_from is None:
+            if self._spec.sae.b_dec_init != "zero":
+                learner.initialise(self._next_activations(_FIRST_ACTIVATIONS))
+            self._snapshot()
         else:
-            self._reporter.bias_snapshot()
+            learner.restore(load_checkpoint(self._checkpoints.root, resume_from))
+            self._saved_step = learner.steps_done
+            if self._evaluation_due() and int(learner.evaluated_step) != learner.steps_done:
+                self._evaluate_and_save()
         self._reporter.progress()
 
-    def advance(self, x: Float[Tensor, "batch d_in"]) -> None:
-        """Train one step and do what is due after it. Raises NonFiniteError, StorageError."""
-        result = self.learner.step(x)
-        training = self._training
+    def advance(self) -> None:
+        """Train one step, with what is due before and after it. Raises StopRequested, NonFiniteError, StorageError."""
+        learner, training = self.learner, self._spec.training
+        samples = learner.resampler.samples_due(learner.steps_done)
+        inputs = self._next_activations(samples) if samples else None
+        x = self._source.batch(learner.steps_done, training.batch_size)
+        # Nobody is heard from here to the end of the step: a checkpoint between a resample and its step would resample again.
+        if inputs is not None:
+            learner.resample(inputs)
+        result = learner.step(x)
         metrics_due = self._due(training.metrics_every_steps)
         snapshot_due = self._due(training.bias_snapshot_every_steps)
-        evaluation_due = self._due(training.evaluate_every_steps)
-        checkpoint_due = self._due(training.checkpoint_every_steps)
-        if metrics_due or snapshot_due or evaluation_due or checkpoint_due:
-            self.learner.require_finite()
+        if metrics_due or snapshot_due or self._evaluation_due() or self._checkpoint_due():
+            learner.require_finite()
         if metrics_due:
             self._reporter.training_metrics(result)
         if snapshot_due:
-            self._reporter.bias_snapshot()
-        if evaluation_due:
-            self._held_out = self._reporter.held_out_metrics(self._source)
-        if checkpoint_due:
-            self._save()
+            self._snapshot()
+        self._evaluate_and_save()
         self._reporter.progress()
 
     def finish(self) -> Succeeded:
@@ -91,12 +114,40 @@ class Attempt:
         """End early: save what was trained since the last checkpoint. Raises NonFiniteError, StorageError."""
         if self.learner.steps_done != self._saved_step:
             self.learner.require_finite()
-            self._save()
+            self._save(final=False)
         return Stopped(step=self.learner.steps_done, reason=reason)
+
+    def _evaluate_and_save(self) -> None:
+        if self._evaluation_due():
+            self._held_out = self._reporter.held_out_metrics(self._source)
+            self.learner.evaluated_step.fill_(self.learner.steps_done)
+        if self._checkpoint_due():
+            self._save(final=self.complete)
+
+    def _snapshot(self) -> None:
+        self._reporter.bias_snapshot()
+        self.learner.remember_biases()
+
+    def _evaluation_due(self) -> bool:
+        return self._due(self._spec.training.evaluate_every_steps)
+
+    def _checkpoint_due(self) -> bool:
+        return self._due(self._spec.training.checkpoint_every_steps)
 
     def _due(self, every_steps: int | None) -> bool:
         return self.complete or (every_steps is not None and self.learner.steps_done % every_steps == 0)
 
-    def _save(self) -> None:
-        self._sink(self._checkpoints.write(self.learner.checkpoint(), final=self.complete))
+    def _save(self, *, final: bool) -> None:
+        self._sink(self._checkpoints.write(self.learner.checkpoint(), final=final))
         self._saved_step = self.learner.steps_done
+
+    def _next_activations(self, count: int) -> Float[Tensor, "count d_in"]:
+        """Return the activations of the next batches, which training will read, too."""
+        step, batch_size = self.learner.steps_done, self._spec.training.batch_size
+        batches = [self._source.batch(step + ahead, batch_size) for ahead in range(-(-count // batch_size))]
+        return torch.cat(batches)[:count]
+
+    def _listen(self) -> None:
+        reason = self._should_stop()
+        if reason is not None:
+            raise StopRequested(reason)

@@ -1,7 +1,8 @@
 """One run's training state, and one step of it. Knows no stream, no reports, and of disks only the `Checkpoint` it hands over.
 
 Whoever drives it decides which activations it sees and when it is measured, so several learners can share a stream.
-A step consumes no random numbers: the state below and the step number are all that a resume needs.
+A step consumes no random numbers, and a resample draws from (seed, step) alone: the state below and the step number are
+all that a resume needs.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
-from prolu.analysis.metrics import dead_latents
-from prolu.models.penalties import penalty_of
-from prolu.models.reconstruction import reconstruction_loss
+from prolu.models.initialisation import initialise_b_dec
 from prolu.models.sae import build_sae
 from prolu.models.saved import TRAINING, WEIGHTS, CheckpointConfig, CheckpointError, require_same_layout
 from prolu.spec.run import RunSpec
 from prolu.training.checkpoint import Checkpoint
+from prolu.training.controller import Coefficient
 from prolu.training.decoder_norm import remove_parallel_part, renormalise
-from prolu.training.optimizer import build_optimizer, optimizer_tensors, set_learning_rate
-from prolu.training.schedules import learning_rate, penalty_coefficient
+from prolu.training.firing import Firing
+from prolu.training.optimizer import Optimizer
+from prolu.training.passes import training_pass
+from prolu.training.resampling import Resampler
+from prolu.training.schedules import learning_rate
+from prolu.training.snapshots import BiasMemory
 
 
 class NonFiniteError(Exception):
@@ -38,24 +42,32 @@ class StepResult:
     loss: Float[Tensor, ""]
     reconstruction: Float[Tensor, ""]
     penalty: Float[Tensor, ""]
-    coefficient: float
+    auxiliary: Float[Tensor, ""]
+    coefficient: Float[Tensor, ""]
     learning_rate: float
 
 
 class Learner:
     """The autoencoder of one run with its optimizer, schedules and counters.
 
-    loss = reconstruction + coefficient * penalty, by `reconstruction_loss` and the penalty that the spec names.
+    loss = reconstruction + coefficient * penalty + auxiliary, the terms by `prolu.models.objective`.
     """
 
-    def __init__(self, spec: RunSpec, d_in: int, *, device: str = "cpu") -> None:
+    def __init__(self, spec: RunSpec, d_in: int, *, input_rms: float | None = None, device: str = "cpu") -> None:
         self.spec = spec
         self.sae = build_sae(spec.sae, d_in, spec.training.seed).to(device)
         self.steps_done = 0
+        self._input_rms = input_rms
         self._device = torch.device(device)
-        self._optimizer = build_optimizer(self.sae, spec.training.optimizer)
-        self._penalty = penalty_of(spec.sparsity)
-        self._tokens_since_fired = torch.zeros(spec.sae.d_sae, dtype=torch.int64, device=device)
+        self._pass = training_pass(spec, self._device)
+        self._optimizer = Optimizer(self.sae, spec.training.optimizer)
+        self._coefficient = Coefficient(spec, self._device)
+        self.firing = Firing(spec.sae.d_sae, dead_window_tokens=spec.training.dead_window_tokens, device=self._device)
+        self.resampler = Resampler(spec.training)
+        self.biases = BiasMemory(spec.sae.d_sae, self._device)
+        self.evaluated_step: Int64[Tensor, ""] = torch.zeros(
+            (), dtype=torch.int64
+        )  # the last at which it was; 0: never
         self._nonfinite_step = torch.zeros((), dtype=torch.int64, device=device)  # 0: none so far
 
     @property
@@ -63,50 +75,51 @@ class Learner:
         """Activations read."""
         return self.steps_done * self.spec.training.batch_size
 
-    @property
-    def tokens_since_fired(self) -> Int64[Tensor, " d_sae"]:
-        """Activations read since each latent last fired, in whole batches: 0 if it fired in the last batch."""
-        return self._tokens_since_fired
+    def initialise(self, samples: Float[Tensor, "samples d_in"]) -> None:
+        """Put b_dec where the spec's `b_dec_init` says, before the first step. Waits for the device."""
+        initialise_b_dec(self.sae, self._on_device(samples))
 
-    @property
-    def dead(self) -> Bool[Tensor, " d_sae"]:
-        """Latents that did not fire on the last `dead_window_tokens` activations."""
-        return dead_latents(self._tokens_since_fired, window=self.spec.training.dead_window_tokens)
+    def resample(self, inputs: Float[Tensor, "samples d_in"]) -> None:
+        """Revive the latents that have not fired since the last resample; see `prolu.training.resampling`.
+
+        Waits for the device. Raises NonFiniteError if something is NaN or infinite by now.
+        """
+        self.require_finite()
+        inputs = self._on_device(inputs)
+        self.resampler.resample(self.sae, self._optimizer, self.firing, inputs, step=self.steps_done)
 
     def step(self, x: Float[Tensor, "batch d_in"]) -> StepResult:
         """Train on one batch. Nothing here waits for the device: no value is read back."""
-        sae, unit_norm = self.sae, self.spec.sae.decoder_norm == "unit"
         rate = learning_rate(self.steps_done, self.spec.training)
-        coefficient = penalty_coefficient(self.steps_done, self.spec.sparsity)
+        coefficient = self._coefficient.at(self.steps_done)
         x = self._on_device(x)
 
-        acts = sae.encode(x)
-        x_hat = sae.decode(acts)
-        reconstruction = reconstruction_loss(x_hat, x, over=self.spec.training.reconstruction)
-        penalty = self._penalty(acts)
-        loss = reconstruction + coefficient * penalty
+        terms = self._pass(self.sae, x, self.firing.dead)
+        loss = terms.reconstruction + coefficient.to(torch.float32) * terms.penalty + terms.auxiliary
         loss.backward()
+        self._update(rate)
+        acts = terms.acts.detach()
+        self.sae.after_step(acts)
 
-        if unit_norm and sae.W_dec.grad is not None:
-            remove_parallel_part(sae.W_dec.grad, sae.W_dec)
-        set_learning_rate(self._optimizer, rate)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        if unit_norm:
-            renormalise(sae.W_dec)
-
+        l0 = self.firing.count(acts, self.steps_done)
+        self._coefficient.observe(l0, self.steps_done)
         self.steps_done += 1
-        self._count(acts.detach(), loss.detach())
+        self._watch(loss.detach())
         return StepResult(
             x=x,
-            acts=acts.detach(),
-            x_hat=x_hat.detach(),
+            acts=acts,
+            x_hat=terms.x_hat.detach(),
             loss=loss.detach(),
-            reconstruction=reconstruction.detach(),
-            penalty=penalty.detach(),
+            reconstruction=terms.reconstruction.detach(),
+            penalty=terms.penalty.detach(),
+            auxiliary=terms.auxiliary.detach(),
             coefficient=coefficient,
             learning_rate=rate,
         )
+
+    def remember_biases(self) -> None:
+        """Keep the gate's biases as they are now, for the next snapshot to compare with."""
+        self.biases.remember(self.sae.gate_bias.detach(), self.steps_done)
 
     @torch.no_grad()
     def require_finite(self) -> None:
@@ -122,7 +135,13 @@ class Learner:
     def checkpoint(self) -> Checkpoint:
         """Return the whole state for saving. Its tensors are the live ones, not copies: save them before the next step."""
         return Checkpoint(
-            config=CheckpointConfig(spec=self.spec, d_in=self.sae.d_in, step=self.steps_done, tokens=self.tokens),
+            config=CheckpointConfig(
+                spec=self.spec,
+                d_in=self.sae.d_in,
+                step=self.steps_done,
+                tokens=self.tokens,
+                input_rms=self._input_rms,
+            ),
             weights=self._weights(),
             training=self._training_tensors(),
         )
@@ -147,10 +166,19 @@ class Learner:
         self.steps_done = config.step
         self._nonfinite_step.zero_()
 
+    def _update(self, rate: float) -> None:
+        sae, clip = self.sae, self.spec.training.gradient_clip_norm
+        unit_norm = self.spec.sae.decoder_norm == "unit"
+        if unit_norm and sae.W_dec.grad is not None:
+            remove_parallel_part(sae.W_dec.grad, sae.W_dec)
+        if clip is not None:
+            nn.utils.clip_grad_norm_(sae.parameters(), clip)  # of what remains of the gradient, all parameters together
+        self._optimizer.step(rate)
+        if unit_norm:
+            renormalise(sae.W_dec)
+
     @torch.no_grad()
-    def _count(self, acts: Tensor, loss: Tensor) -> None:
-        fired = acts.amax(dim=0) > 0
-        self._tokens_since_fired.add_(len(acts)).masked_fill_(fired, 0)
+    def _watch(self, loss: Tensor) -> None:
         fine = torch.isfinite(loss) | (self._nonfinite_step > 0)
         self._nonfinite_step.add_(~fine, alpha=self.steps_done)
 
@@ -164,7 +192,14 @@ class Learner:
         return dict(self.sae.state_dict())
 
     def _training_tensors(self) -> dict[str, Tensor]:
-        return {"tokens_since_fired": self._tokens_since_fired} | optimizer_tensors(self._optimizer, self.sae)
+        return (
+            self.firing.tensors()
+            | self.biases.tensors()
+            | {"evaluated_step": self.evaluated_step}
+            | self._coefficient.tensors()
+            | self.resampler.tensors()
+            | self._optimizer.tensors()
+        )
 
     def _tensors(self) -> dict[str, Tensor]:
         return self._weights() | self._training_tensors()

@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import torch
 
+from prolu.data.places import Interrupted
 from prolu.data.source import ActivationSource
 from prolu.models.artifacts import StorageError
 from prolu.models.saved import CheckpointError
 from prolu.spec.report import Failed, FailureClass, Report, Stopped, Succeeded
 from prolu.spec.run import RunSpec
-from prolu.training.attempt import Attempt, StopReason
+from prolu.spec.sparsity import NoPenalty
+from prolu.training.attempt import Attempt, StopReason, StopRequested
 from prolu.training.checkpoint import CheckpointStore
 from prolu.training.learner import NonFiniteError
 
@@ -33,7 +35,8 @@ def train(
 ) -> Succeeded | Failed | Stopped:
     """Train `spec` on `source` and return how it ended; everything before the end goes to `sink`.
 
-    `should_stop` is asked before every step; on a reason the state is saved and the attempt ends as Stopped.
+    `should_stop` is asked before every step, and during evaluations before every batch; on a reason the state is saved and
+    the attempt ends as Stopped. What an evaluation missed by that the resume makes up for.
     `resume_from` is a checkpoint's folder below the root of `checkpoints`. On the CPU, a resumed run ends bit by bit as
     an undisturbed one with the same number of torch threads, which is the caller's to set, and its reports repeat those
     since the checkpoint. `clock` (seconds) only spaces out progress.
@@ -42,15 +45,11 @@ def train(
     checkpoint that cannot be written (`storage`), one to resume from that is damaged or foreign (`bad_checkpoint`). What
     `source` and `sink` raise is passed on.
     """
-    attempt = Attempt(spec, source, checkpoints=checkpoints, sink=sink, device=device, clock=clock)
+    attempt = Attempt(
+        spec, source, checkpoints=checkpoints, sink=sink, should_stop=should_stop, device=device, clock=clock
+    )
     try:
-        attempt.begin(resume_from)
-        while not attempt.complete:
-            reason = should_stop()
-            if reason is not None:
-                return attempt.stop(reason)
-            attempt.advance(source.batch(attempt.learner.steps_done, spec.training.batch_size))
-        return attempt.finish()
+        return _train(attempt, resume_from, should_stop)
     except NonFiniteError as error:
         return _failed(attempt, "nan_loss", f"{error}; {_calmer(spec)} Earlier checkpoints are kept.")
     except torch.OutOfMemoryError as error:
@@ -59,6 +58,20 @@ def train(
         return _failed(attempt, "bad_checkpoint", str(error), traceback.format_exc())
     except StorageError as error:
         return _failed(attempt, "storage", str(error), traceback.format_exc())
+
+
+def _train(
+    attempt: Attempt, resume_from: str | None, should_stop: Callable[[], StopReason | None]
+) -> Succeeded | Stopped:
+    try:
+        attempt.begin(resume_from)
+        while not attempt.complete:
+            attempt.advance()
+        return attempt.finish()
+    except StopRequested as request:
+        return attempt.stop(request.reason)
+    except Interrupted:  # by a source that was asked to stop, too, and noticed first
+        return attempt.stop(should_stop() or "preempt")
 
 
 def _failed(attempt: Attempt, failure_class: FailureClass, message: str, trace: str = "") -> Failed:
@@ -71,10 +84,10 @@ def _failed(attempt: Attempt, failure_class: FailureClass, message: str, trace: 
 
 
 def _calmer(spec: RunSpec) -> str:
-    training = spec.training
+    training, sparsity = spec.training, spec.sparsity
+    penalty = "" if isinstance(sparsity, NoPenalty) else f"or sparsity.coefficient (now {sparsity.coefficient:g}), "
     return (
-        f"lower training.optimizer.learning_rate (now {training.optimizer.learning_rate:g}) "
-        f"or sparsity.coefficient (now {spec.sparsity.coefficient:g}), "
+        f"lower training.optimizer.learning_rate (now {training.optimizer.learning_rate:g}) {penalty}"
         f"or raise training.lr_warmup_steps (now {training.lr_warmup_steps}); at step 1, look at the data too."
     )
 

@@ -1,39 +1,96 @@
-"""Adam over an autoencoder's parameters, with its state laid out in advance so that it can be saved and restored by name."""
+"""The optimizers, with their state laid out in advance so that it can be saved and restored by name. Knows no loss.
+
+| kind  | W_enc, W_dec                                         | vectors                    |
+| ----- | ---------------------------------------------------- | -------------------------- |
+| adam  | torch's fused Adam, no weight decay                  | the same                   |
+| adamw | torch's fused AdamW, with weight decay               | the same, no weight decay  |
+| radam | torch's RAdam, no weight decay                       | the same                   |
+| muon  | torch's Muon, Nesterov momentum, no weight decay     | fused Adam, torch's betas  |
+
+Weight decay is for the two matrices: biases and thresholds say when a latent fires, and 0 is no neutral value of them.
+W_dec with rows of norm 1 loses none, since renormalising gives back what decay took.
+Muon's learning rate is scaled by 0.2 sqrt(max(rows, columns)), so that its updates are as large as Adam's are
+(Liu 2025, arXiv 2502.16982, section 2.2); torch runs its Newton-Schulz iteration in bfloat16.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-from torch.optim import Adam
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Muon, RAdam
 
 from prolu.models.sae import Sae
-from prolu.spec.training import AdamSpec
+from prolu.spec.training import AdamSpec, AdamWSpec, MuonSpec, OptimizerSpec, RAdamSpec
+from prolu.training.latents import entries_of
 
 
-def build_optimizer(sae: Sae, spec: AdamSpec) -> Adam:
-    """Return fused Adam without weight decay, moments zero: what Adam itself would lay out at its first step."""
-    optimizer = Adam(
-        sae.parameters(), lr=spec.learning_rate, betas=(spec.beta1, spec.beta2), eps=spec.epsilon, fused=True
-    )
-    for parameter in sae.parameters():
-        optimizer.state[parameter] = {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
+class Optimizer:
+    """The optimizer of one autoencoder: one or two of torch's, as the table above says, moments zero."""
+
+    def __init__(self, sae: Sae, spec: OptimizerSpec) -> None:
+        self._parameters = dict(sae.named_parameters())
+        self._optimizers = _built(list(self._parameters.values()), spec)
+        self._state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    # What the optimizer would lay out itself at its first step.
+                    state = optimizer.state[parameter] = _blank(parameter, optimizer)
+                    self._state[parameter] = state
+
+    def step(self, rate: float) -> None:
+        """Take one step at this learning rate along the gradients, and drop them."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+
+    @torch.no_grad()
+    def forget(self, latents: Int64[Tensor, " latents"]) -> None:
+        """Set the moments of all that belongs to these latents to 0, and no others; the count of steps stays."""
+        for name, parameter in self._parameters.items():
+            index = entries_of(name, latents)
+            if index is not None:
+                for moment in self._state[parameter].values():
+                    if moment.shape == parameter.shape:
+                        moment[index] = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state, not copies, as `optimizer.exp_avg.W_enc` and the like."""
+        return {
+            f"optimizer.{key}.{name}": tensor
+            for name, parameter in self._parameters.items()
+            for key, tensor in self._state[parameter].items()
         }
-    return optimizer
 
 
-def set_learning_rate(optimizer: Adam, rate: float) -> None:
-    """Use `rate` from the next step on."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def _built(parameters: list[nn.Parameter], spec: OptimizerSpec) -> list[torch.optim.Optimizer]:
+    matrices = [parameter for parameter in parameters if parameter.ndim == 2]
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+    rate = spec.learning_rate
+    match spec:
+        case AdamSpec():
+            return [Adam(parameters, rate, (spec.beta1, spec.beta2), spec.epsilon, fused=True)]
+        case AdamWSpec():
+            decayed = {"params": matrices, "weight_decay": spec.weight_decay}
+            spared = {"params": vectors, "weight_decay": 0.0}
+            return [AdamW([decayed, spared], rate, (spec.beta1, spec.beta2), spec.epsilon, fused=True)]
+        case RAdamSpec():
+            return [RAdam(parameters, rate, (spec.beta1, spec.beta2), spec.epsilon)]
+        case MuonSpec():
+            muon = Muon(matrices, rate, weight_decay=0.0, momentum=spec.momentum, adjust_lr_fn="match_rms_adamw")
+            return [muon, Adam(vectors, rate, fused=True)]
 
 
-def optimizer_tensors(optimizer: Adam, sae: Sae) -> dict[str, Tensor]:
-    """Return the optimizer's own tensors, not copies, as `adam.exp_avg.W_enc` and the like."""
+def _blank(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    if isinstance(optimizer, Muon):
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+    # RAdam reads the count of steps in Python, so torch keeps it on the CPU; fused kernels read it on the device.
+    device = "cpu" if isinstance(optimizer, RAdam) else parameter.device
     return {
-        f"adam.{key}.{name}": tensor
-        for name, parameter in sae.named_parameters()
-        for key, tensor in optimizer.state[parameter].items()
+        "step": torch.zeros((), device=device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
     }

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import torch
+
 from prolu.analysis.bias_stats import bias_statistics
 from prolu.analysis.evaluation import evaluate
 from prolu.analysis.metrics import MetricSums, dead_fraction
@@ -14,6 +16,9 @@ from prolu.spec.report import BiasSnapshot, MetricPoint, Progress, Report
 from prolu.training.learner import Learner, NonFiniteError, StepResult
 
 PROGRESS_SECONDS = 1.0
+
+# Architectures whose loss has a term beside reconstruction and penalty.
+_WITH_AUXILIARY = ("gated", "topk", "batch_topk", "matryoshka_batch_topk")
 
 
 class Reporter:
@@ -39,7 +44,8 @@ class Reporter:
         """Report the batch of the last step, as it was before the update.
 
         Beside the metrics of `prolu.analysis.metrics`, over this one batch: `loss`, its parts `reconstruction` and
-        `penalty` (without its coefficient), and the `coefficient` and `learning_rate` of the step.
+        `penalty` (without its coefficient) and, of an architecture that has one, `auxiliary`, the `coefficient` and
+        `learning_rate` of the step, and how many latents were `resampled` since the last point, if it was time to.
         """
         sums = MetricSums(self._learner.sae.d_in, device=result.x.device)
         sums.add(result.x, result.x_hat, result.acts)
@@ -48,9 +54,14 @@ class Reporter:
             "loss": result.loss.item(),
             "reconstruction": result.reconstruction.item(),
             "penalty": result.penalty.item(),
-            "coefficient": result.coefficient,
+            "coefficient": result.coefficient.item(),
             "learning_rate": result.learning_rate,
         }
+        if self._learner.spec.sae.kind in _WITH_AUXILIARY:
+            values["auxiliary"] = result.auxiliary.item()
+        resampled = self._learner.resampler.count(self._learner.steps_done)
+        if resampled is not None:
+            values["resampled"] = float(resampled)
         self._point("train", values)
 
     def held_out_metrics(self, source: ActivationSource) -> dict[str, float]:
@@ -62,9 +73,16 @@ class Reporter:
         return values
 
     def bias_snapshot(self) -> None:
-        """Report the distribution of the encoder biases as they are."""
+        """Report the distribution of the gate's biases as they are, and how they moved since the snapshot before."""
         learner = self._learner
-        statistics = bias_statistics(learner.sae.b_enc.detach(), ~learner.dead)
+        firing = learner.firing
+        statistics = bias_statistics(
+            learner.sae.gate_bias.detach(),
+            alive=~firing.dead,
+            firing_frequency=firing.frequency,
+            decoder_norms=torch.linalg.vector_norm(learner.sae.W_dec.detach(), dim=1),
+            previous=learner.biases.before(learner.steps_done),
+        )
         self._sink(BiasSnapshot(step=learner.steps_done, tokens=learner.tokens, statistics=statistics))
 
     def _point(self, split: Literal["train", "held_out"], values: dict[str, float]) -> None:
@@ -78,4 +96,4 @@ class Reporter:
 
     def _dead_fraction(self) -> float:
         learner = self._learner
-        return dead_fraction(learner.tokens_since_fired, window=learner.spec.training.dead_window_tokens)
+        return dead_fraction(learner.firing.tokens_since_fired, window=learner.spec.training.dead_window_tokens)

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prolu.data.synthetic import SyntheticSource
 from prolu.models.gradients import activation_of
-from prolu.models.penalties import penalty_of
+from prolu.models.penalties import penalty_for
 from prolu.spec.run import RunSpec
 from prolu.training import CheckpointError, Learner, NonFiniteError
 from prolu.training.schedules import learning_rate, penalty_coefficient
@@ -37,7 +37,7 @@ def train_plainly(spec: RunSpec, source: SyntheticSource, steps: int) -> dict[st
     """The training of the post in its plainest form: autograd's products, Adam written out, float32."""
     learner = Learner(spec, source.d_in)
     weights = {name: tensor.clone().requires_grad_() for name, tensor in learner.sae.state_dict().items()}
-    activation, penalty, training = activation_of(spec.sae), penalty_of(spec.sparsity), spec.training
+    activation, training = activation_of(spec.sae), spec.training
     adam = training.optimizer
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -46,7 +46,7 @@ def train_plainly(spec: RunSpec, source: SyntheticSource, steps: int) -> dict[st
         acts = activation((x - weights["b_dec"]) @ weights["W_enc"], weights["b_enc"])
         error = (acts @ weights["W_dec"] + weights["b_dec"] - x).square().sum(1).mean()
         loss = error / (x.shape[1] if training.reconstruction == "mean" else 1)
-        loss = loss + penalty_coefficient(step, spec.sparsity) * penalty(acts)
+        loss = loss + penalty_coefficient(step, spec.sparsity) * penalty_for(spec.sparsity, acts, weights["W_dec"])
         gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         with torch.no_grad():
             if spec.sae.decoder_norm == "unit":
@@ -121,6 +121,7 @@ def test_the_result_of_a_step_is_the_forward_pass_before_its_update(
     assert torch.equal(result.x_hat, x_hat)
     assert result.reconstruction == (x_hat - x).square().mean()
     assert result.loss == pytest.approx((result.reconstruction + 0.01 * result.penalty).item())
+    assert result.auxiliary == 0
     assert not any(tensor.requires_grad for tensor in (result.acts, result.x_hat, result.loss, result.penalty))
     assert not torch.equal(learner.sae.encode(x), acts)
 
@@ -134,9 +135,9 @@ def test_tokens_since_fired_count_whole_batches_and_start_again_at_zero(
     for step in range(3):
         result = learner.step(source.batch(step, 32))
         assert learner.tokens == 32 * (step + 1)
-        assert learner.tokens_since_fired[0] == learner.tokens
-        assert bool(learner.dead[0]) == (learner.tokens >= 64)
-        assert not learner.tokens_since_fired[(result.acts > 0).any(0)].any()
+        assert learner.firing.tokens_since_fired[0] == learner.tokens
+        assert bool(learner.firing.dead[0]) == (learner.tokens >= 64)
+        assert not learner.firing.tokens_since_fired[(result.acts > 0).any(0)].any()
 
 
 class ReadsOfTheDevice(TorchDispatchMode):

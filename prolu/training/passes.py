@@ -1,0 +1,30 @@
+"""The pass of training as the spec wants it run: under autocast, compiled, or as it is. Knows no optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from prolu.models.objective import Terms, objective
+from prolu.models.sae import Sae
+from prolu.spec.run import RunSpec
+
+Pass = Callable[[Sae, Tensor, Tensor], Terms]
+
+
+def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "inductor") -> Pass:
+    """Return the function (sae, x, dead) -> terms of the loss, which is `prolu.models.objective.objective`.
+
+    With precision bfloat16 matrix products run in bfloat16 by torch's autocast; weights, thresholds and loss are float32.
+    With compile it runs through torch.compile and `backend`, equal up to rounding.
+    """
+    sparsity, over = spec.sparsity, spec.training.reconstruction
+
+    def plain(sae: Sae, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " d_sae"]) -> Terms:
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.training.precision == "bfloat16"):
+            return objective(sae, x, sparsity=sparsity, over=over, dead=dead)
+
+    return torch.compile(plain, backend=backend) if spec.training.compile else plain
