@@ -9,6 +9,7 @@
     looking      ls, show, queue, results, version
     watching     watch
     biases       biases
+    diagnostics  diagnostics
     keeping      cancel, download
     exporting    export
     starting     up

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import typer
 from typer.exceptions import TyperException
 
-from prolu.client.cli import biases, exporting, keeping, looking, starting, submitting, watching
+from prolu.client.cli import biases, diagnostics, exporting, keeping, looking, starting, submitting, watching
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
@@ -51,6 +51,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     keeping.cancel,
     looking.results,
     biases.biases,
+    diagnostics.diagnostics,
     keeping.download,
     exporting.export,
     submitting.schema,

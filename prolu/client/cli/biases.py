@@ -1,4 +1,4 @@
-"""`prolu biases`: what the learned encoder biases look like, over training and at the end."""
+"""`prolu biases`: what the learned biases look like, of a run over training, of a sweep at the end by its sparsity."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find
 from prolu.client.client import Client
 from prolu.client.histograms import bar, common_edges, rebin, sparkline
+from prolu.client.levels import in_words, value_of
+from prolu.client.plots.distributions import Population, population_of
 from prolu.client.wire import BiasSnapshotRead
 from prolu.spec.report import BiasPopulation
-
-Population = Literal["all", "alive", "dead"]
 
 _SPARK_BINS = 32
 _BAR_BINS = 24
@@ -36,15 +36,22 @@ def biases(
         Population, typer.Option("--latents", help="Which latents: all, or the alive or the dead alone.")
     ] = "all",
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")] = None,
+    over_training: Annotated[
+        bool, typer.Option("--over-training", help="Of a sweep, draw each variant over training too; with --plot.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the histogram of the encoder biases of a run over training, or of each run of a sweep at its end."""
+    """Show the biases of a run over training, or of a sweep's runs at their ends: share below zero, quantiles, slack."""
+    if over_training and plot is None:
+        raise BadInput("--over-training says what to draw; name a picture with --plot.")
     check_picture(plot)
     check_place("--plot", plot)
     with connect() as client:
         kind, found = find(client, reference)
         if plot is not None:
-            _draw(client, kind, found, population, plot)
+            with writing("--plot", plot):
+                _draw(client, kind, found, population, plot, over_training=over_training)
+            note(f"the picture is in {plot}")
         elif kind == "run":
             snapshots = client.runs.bias_statistics(found)
             print_json(snapshots) if as_json else _print_run(found, snapshots, population)
@@ -52,22 +59,41 @@ def biases(
             _print_sweep(client, found, population, as_json=as_json)
 
 
-def _draw(client: Client, kind: Literal["run", "sweep"], found: UUID, population: Population, path: Path) -> None:
-    from prolu.client.plots import bias_figure, biases_of_run, biases_of_sweep, save
+def _draw(
+    client: Client,
+    kind: Literal["run", "sweep"],
+    found: UUID,
+    population: Population,
+    path: Path,
+    *,
+    over_training: bool,
+) -> None:
+    from prolu.client.plots import bias_figure, biases_of_run, biases_of_sweep, level_figure, run_bias_figure, save
 
-    series = [biases_of_run(client, found)] if kind == "run" else biases_of_sweep(client, found)
-    if not any(one.snapshots for one in series):
-        raise BadInput(f"{kind} {found} has no bias statistics yet; wait until it trains.")
-    with writing("--plot", path):
-        save(bias_figure(series, population=population), path)
-    note(f"the picture is in {path}")
+    if kind == "run":
+        series = biases_of_run(client, found)
+        _require(series.snapshots, kind, found)
+        save(run_bias_figure(series, population=population), path)
+    elif over_training:
+        of_runs = biases_of_sweep(client, found)
+        _require([one for one in of_runs if one.snapshots], kind, found)
+        save(bias_figure(of_runs, population=population), path)
+    else:
+        rows = client.sweeps.bias_statistics(found)
+        _require(rows, kind, found)
+        save(level_figure(rows, population=population), path)
+
+
+def _require(found: Sequence[object], kind: str, which: UUID) -> None:
+    if not found:
+        raise BadInput(f"{kind} {which} has no bias statistics yet; wait until it trains.")
 
 
 def _print_run(run: UUID, snapshots: Sequence[BiasSnapshotRead], population: Population) -> None:
     if not snapshots:
         note(f"run {run} has no bias statistics yet; they come with its first step")
         return
-    populations = [(snapshot, _of(snapshot, population)) for snapshot in snapshots]
+    populations = [(snapshot, population_of(snapshot.statistics, population)) for snapshot in snapshots]
     edges = common_edges((biases.bias for _, biases in populations), _SPARK_BINS)
     rows = [
         (
@@ -95,37 +121,37 @@ def _print_run(run: UUID, snapshots: Sequence[BiasSnapshotRead], population: Pop
 
 
 def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json: bool) -> None:
-    runs = client.sweeps.runs(sweep)
-    last = [
-        (run.name or run.variant or short(run.id), snapshots[-1])
-        for run in runs
-        if (snapshots := client.runs.bias_statistics(run.id, last=1))
-    ]
+    rows = client.sweeps.bias_statistics(sweep)
     if as_json:
-        print_json([snapshot for _, snapshot in last])
+        print_json(rows)
         return
-    if not last:
+    if not rows:
         note(f"no run of sweep {sweep} has bias statistics yet; they come with its first step")
         return
-    edges = common_edges((_of(snapshot, population).bias for _, snapshot in last), _SPARK_BINS)
-    rows = [
+    edges = common_edges((population_of(row.statistics, population).bias for row in rows), _SPARK_BINS)
+    order = {variant: place for place, variant in enumerate(dict.fromkeys(row.variant for row in rows))}
+    rows.sort(key=lambda row: (order[row.variant], value_of(row.level), row.point))
+    shown = [
         (
-            user_text(name),
-            f"{snapshot.step:,}",
+            user_text(row.variant or row.name),
+            in_words(row.level) or "-",
+            str(row.set.get("training.seed", "-")),
+            f"{row.step:,}",
             percent(biases.fraction_negative),
             percent(biases.fraction_zero),
             percent(biases.fraction_positive),
             *_spread(biases),
             sparkline(rebin(biases.bias, edges)),
         )
-        for name, snapshot in last
-        for biases in [_of(snapshot, population)]
+        for row in rows
+        for biases in [population_of(row.statistics, population)]
     ]
+    columns = {"variant": "left", "sparsity": "left", "seed": "right", "step": "right", **_COLUMNS}
     out().print(
         table(
-            {"run": "left", "step": "right", **_COLUMNS, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},
-            rows,
-            title=f"b_enc ({population} latents), sweep {short(sweep)}",
+            {**columns, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},
+            shown,
+            title=f"biases ({population} latents), sweep {short(sweep)}",
         )
     )
 
@@ -133,18 +159,13 @@ def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json
 _COLUMNS = {
     "b < 0": "right",
     "b = 0": "right",
-    "b > 0": "right",
+    "slack b > 0": "right",
     "min": "right",
     "5 %": "right",
     "median": "right",
     "95 %": "right",
     "max": "right",
 }
-
-
-def _of(snapshot: BiasSnapshotRead, population: Population) -> BiasPopulation:
-    statistics = snapshot.statistics
-    return {"all": statistics.all, "alive": statistics.alive, "dead": statistics.dead}[population]
 
 
 def _spread(biases: BiasPopulation) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find, find_sweep
 from prolu.client.client import Client
 from prolu.client.errors import ProluError
-from prolu.client.results import Results
+from prolu.client.records import Records
 from prolu.client.wire import QueueEntry, RunRead, RunState, RunSummary, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -33,7 +33,7 @@ _RUN_COLUMNS = {
     "fvu": "right",
     "submitted": "right",
 }
-_WRITERS = {".parquet": Results.to_parquet, ".csv": Results.to_csv, ".json": Results.to_json}
+_WRITERS = {".parquet": Records.to_parquet, ".csv": Records.to_csv, ".json": Records.to_json}
 
 
 def ls(
@@ -112,11 +112,15 @@ def results(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .parquet, .csv or .json.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw L0 against FVU into a picture.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw L0 against CE loss score and FVU.")
     ] = None,
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="One row per group of seeds: mean ± standard error.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every metric and number of the biases.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the results of a sweep, one row per run; or write them to a file."""
+    """Show the results of a sweep, one row per run or per group of seeds; or write them to a file."""
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
     check_picture(plot)
@@ -124,7 +128,8 @@ def results(
     check_place("--plot", plot)
     with connect() as client:
         sweep = client.sweeps.get(find_sweep(client, reference))
-        rows = client.sweeps.results(sweep.id)
+        rows = client.sweeps.results_over_seeds(sweep.id) if over_seeds else client.sweeps.results(sweep.id)
+        drawn = client.sweeps.results_over_seeds(sweep.id) if plot is not None and not over_seeds else rows
     if output is not None:
         with writing("--output", output):
             _WRITERS[output.suffix](rows, output)
@@ -133,12 +138,12 @@ def results(
         from prolu.client.plots import frontier_figure, save
 
         with writing("--plot", plot):
-            save(frontier_figure(rows), plot)
+            save(frontier_figure(drawn), plot)
         note(f"the picture is in {plot}")
     if as_json:
         print_json(rows.records())
     elif output is None and plot is None:
-        out().print(rows.table(title=user_text(sweep.name) or f"sweep {short(sweep.id)}"))
+        out().print(rows.table(title=user_text(sweep.name) or f"sweep {short(sweep.id)}", everything=everything))
 
 
 def version(as_json: AsJson = False) -> None:

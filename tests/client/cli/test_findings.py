@@ -9,8 +9,10 @@ import pytest
 
 from prolu.client import Client
 from prolu.client.cli.app import BAD_INPUT, OK
+from prolu.spec.report import DiagnosticsMeasured, Succeeded
 from tests.client.conftest import Prolu
-from tests.client.desk import RUN, WEIGHTS
+from tests.client.desk import RUN, SWEEP, WEIGHTS, Desk, snapshot
+from tests.client.pictured import alignments
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
@@ -28,24 +30,95 @@ def test_results_are_shown_as_a_table_or_as_json(prolu: Prolu, finished: UUID) -
     assert json.loads(prolu("results", str(finished), "--json")[1])[1]["metrics.fvu"] == 0.25
 
 
-def test_biases_are_drawn_in_the_terminal_for_a_run_and_for_a_sweep(
-    prolu: Prolu, client: Client, finished: UUID
-) -> None:
+def test_results_hide_what_few_ask_for_until_all_is_wished(prolu: Prolu, finished: UUID) -> None:
+    assert "median b" not in prolu("results")[1]
+    assert "median b" in prolu("results", "--all")[1]
+
+
+@pytest.fixture
+def repeated(client: Client, desk: Desk) -> UUID:
+    """A sweep of one coefficient and two seeds, both done; the second one measured another l0."""
+    base = {**SWEEP["base"], "sparsity": {"kind": "l1", "coefficient": 0.001}}
+    sweep = client.sweeps.submit({"name": "seeds", "base": base, "seeds": [0, 1]})
+    for run, l0 in zip(desk.claim(), (8.0, 10.0), strict=True):
+        desk.report(run, snapshot(100, -1.0), Succeeded(step=100, metrics={"l0": l0, "fvu": 0.25}))
+    return sweep.id
+
+
+def test_results_over_seeds_are_one_row_with_errors(prolu: Prolu, repeated: UUID, tmp_path: Path) -> None:
+    status, out, _ = prolu("results", str(repeated), "--over-seeds")
+    assert status == OK
+    assert "9.0 ± 1.0" in out
+    assert "0.25 ± 0" in out
+    (record,) = json.loads(prolu("results", str(repeated), "--over-seeds", "--json")[1])
+    assert (record["metrics.l0.low"], record["metrics.l0.high"], record["metrics.l0.n"]) == (8.0, 10.0, 2)
+    assert "1 rows are in s.csv" in prolu("results", str(repeated), "--over-seeds", "--output", "s.csv")[2]
+    assert "metrics.l0.standard_error" in (tmp_path / "s.csv").read_text()
+
+
+def test_the_frontier_of_repeated_runs_has_error_bars_unasked(prolu: Prolu, repeated: UUID, tmp_path: Path) -> None:
+    assert prolu("results", str(repeated), "--plot", "f.svg")[0] == OK
+    assert "over seeds" in (tmp_path / "f.svg").read_text()
+
+
+def test_biases_are_drawn_in_the_terminal_for_a_run(prolu: Prolu, client: Client, finished: UUID) -> None:
     good = str(client.sweeps.runs(finished)[1].id)
     _, out, _ = prolu("biases", good)
     assert "100.0 %" in out
     assert "at step 100" in out
     assert "█" in out
+    assert [one["step"] for one in json.loads(prolu("biases", good, "--json")[1])] == [0, 50, 100]
+
+
+def test_biases_of_a_sweep_are_a_table_by_variant_and_sparsity(prolu: Prolu, finished: UUID) -> None:
     _, out, _ = prolu("biases", str(finished), "--latents", "alive")
     assert out.count("90.0 %") == 3
-    assert [snapshot["step"] for snapshot in json.loads(prolu("biases", good, "--json")[1])] == [0, 50, 100]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["relu", "prolu", "prolu"]
+    for word in ("slack b > 0", "λ = 0.002", "median"):
+        assert word in out
+    rows = json.loads(prolu("biases", str(finished), "--json")[1])
+    assert [(row["point"], row["step"], row["level"]["value"]) for row in rows] == [
+        (1, 100, 0.002),
+        (2, 100, 0.001),
+        (3, 100, 0.002),
+    ]
 
 
-def test_pictures_are_written_where_they_were_wished(prolu: Prolu, finished: UUID, tmp_path: Path) -> None:
+def test_biases_over_seeds_name_the_seed(prolu: Prolu, repeated: UUID) -> None:
+    _, out, _ = prolu("biases", str(repeated))
+    assert "seed" in out
+    assert out.count("λ = 0.001") == 2
+
+
+def test_pictures_are_written_where_they_were_wished(
+    prolu: Prolu, client: Client, finished: UUID, tmp_path: Path
+) -> None:
+    good = str(client.sweeps.runs(finished)[1].id)
     assert prolu("biases", str(finished), "--plot", "b.png")[0] == OK
+    assert prolu("biases", str(finished), "--plot", "t.svg", "--over-training")[0] == OK
+    assert prolu("biases", good, "--plot", "r.svg")[0] == OK
     assert prolu("results", str(finished), "--plot", "f.svg")[0] == OK
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "f.svg").read_text()
+    for name, words in (("t", "optimizer step"), ("r", "At step 100"), ("f", "FVU")):
+        assert words in (tmp_path / f"{name}.svg").read_text()
+
+
+def test_diagnostics_are_a_table_by_estimator_and_objective_and_a_picture(
+    prolu: Prolu, client: Client, desk: Desk, tmp_path: Path
+) -> None:
+    run = client.runs.submit(RUN)
+    desk.claim()
+    assert prolu("diagnostics")[0] == BAD_INPUT
+    desk.report(run.id, DiagnosticsMeasured(step=100, gradient_alignment=alignments()))
+    status, out, _ = prolu("diagnostics", str(run.id))
+    assert status == OK
+    assert out.count("+0.250 ± 0.010") == 6
+    for words in ("relu_like", "l0, bandwidth 0.1", "reconstruction", "W_enc", "b_enc"):
+        assert words in out
+    assert json.loads(prolu("diagnostics", "--json")[1])[0]["step"] == 100
+    assert prolu("diagnostics", "last", "--plot", "d.svg")[0] == OK
+    assert "descent of smoothed L0" in (tmp_path / "d.svg").read_text()
+    assert client.runs.diagnostics(run.id)[0].gradient_alignment == alignments()
 
 
 def test_without_statistics_biases_says_so(prolu: Prolu, client: Client) -> None:
