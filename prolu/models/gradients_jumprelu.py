@@ -35,7 +35,7 @@ def step_l0(z: Float[Tensor, "batch d_sae"], theta: Float[Tensor, " d_sae"], *, 
     """Return the mean over the batch of sum_i 1[z_i > theta_i], in float32 at least: a step of the pre-activation.
 
     Gradient for theta: the mean over the batch of -(1 / eps) K((z - theta) / eps), times g; none for z.
-    Keeps d_sae numbers. Counts nothing where z or theta is NaN; it shows in the acts.
+    Of an empty batch it is 0. Keeps d_sae numbers. Counts nothing where z or theta is NaN; it shows in the acts.
     """
     l0: Tensor = _StepL0.apply(z, theta, bandwidth)
     return l0
@@ -63,10 +63,11 @@ class _StepL0(torch.autograd.Function):
         above = z - theta
         one = above.new_ones(())
         fired = batch_sum(keep_where_positive(one, above))
-        ctx.rate = 1 / (bandwidth * len(z))
+        rows = max(len(z), 1)
+        ctx.rate = 1 / (bandwidth * rows)
         ctx.theta_dtype = theta.dtype
         ctx.save_for_backward(batch_sum(_keep_in_window(one, above, bandwidth)))
-        return fired.sum() / len(z)
+        return fired.sum() / rows
 
     @staticmethod
     @once_differentiable

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from prolu.models.gradients_function import GradientRule, batch_sum
+from prolu.models.gradients_function import GradientRule, at_least_float32, batch_sum
 from prolu.models.gradients_on_gate import product_of_heavisides, ste
 from prolu.models.kernels import KernelFunction, is_zero_below_zero, kernel_of
 from prolu.models.nonlinearity import keep_where_nonzero, keep_where_positive
@@ -52,17 +52,17 @@ class SurrogateRule:
         return acts, acts if self.is_zero_off_gate else m, b
 
     def gradients(self, g: Tensor, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return the gradients for m and for b, computed in the wider of their dtypes."""
+        """Return the gradients for m and for b, computed in float32 at least: a narrow kernel multiplies rounding errors."""
         acts, m, b = kept
-        dtype = torch.promote_types(m.dtype, b.dtype)
+        dtype = at_least_float32(torch.promote_types(m.dtype, b.dtype))
         g, acts, m = g.to(dtype), acts.to(dtype), m.to(dtype)
-        z = m + b
-        unweighted = g * m
-        through_bias = _weigh(keep_where_positive(unweighted, m), self.kernel(z))  # g relu(m) k(m + b)
-        for_m = keep_where_positive(g, acts).add_(through_bias)
+        z = m + b.to(dtype)
+        for_m = keep_where_positive(g, acts)
+        slope = g * m
         if self.is_product:
-            for_m.add_(_weigh(keep_where_positive(unweighted, z, out=z), self.kernel(m)))  # g m k(m) T(m + b)
-        return for_m, batch_sum(through_bias)
+            for_m.add_(_weigh(keep_where_positive(slope, z), self.kernel(m)))  # g m k(m) T(m + b)
+        slope = _weigh(keep_where_positive(slope, m, out=slope), self.kernel(z))  # g relu(m) k(m + b)
+        return for_m.add_(slope), batch_sum(slope)
 
 
 def _weigh(values: Tensor, weights: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from prolu.spec.estimators import (
 KernelFunction = Callable[[Tensor], Tensor]
 
 EXP_HELD_ABOVE = 10.0
+GAUSSIAN_ENDS_AT = 13.0
 
 
 def kernel_of(spec: Kernel) -> KernelFunction:
@@ -104,8 +105,13 @@ def triangle(z: Tensor, *, epsilon: float) -> Tensor:
 
 
 def gaussian(z: Tensor, *, epsilon: float) -> Tensor:
-    """Return exp(-z^2 / (2 epsilon^2)) / (epsilon sqrt(2 pi))."""
-    return (z / epsilon).square_().mul_(-0.5).exp_().div_(epsilon * math.sqrt(2 * math.pi))
+    """Return exp(-z^2 / (2 epsilon^2)) / (epsilon sqrt(2 pi)), and 0 from 13 epsilon on, where it is below 1e-36 of its peak.
+
+    There the exponential nears the smallest numbers of float32, where a processor is ten times slower.
+    """
+    u = z / epsilon
+    k = u.clamp(-GAUSSIAN_ENDS_AT, GAUSSIAN_ENDS_AT).square_().mul_(-0.5).exp_().div_(epsilon * math.sqrt(2 * math.pi))
+    return keep_where_within(k, u, low=-GAUSSIAN_ENDS_AT, high=GAUSSIAN_ENDS_AT, out=k)
 
 
 def sigmoid(z: Tensor, *, epsilon: float) -> Tensor:
