@@ -6,6 +6,8 @@ The update of an estimator is minus the gradient of reconstruction + lambda * pe
 as training hands it to its optimizer; where decoder rows are kept at norm 1, before the part along them is removed. It is
 compared whole (`loss`), and its two parts alone (`reconstruction`, `penalty`). The directions are those of
 `prolu.analysis.descent`. Cosines are 1 for the same direction, 0 for orthogonal ones, and do not depend on lengths.
+
+    NotComparable   the autoencoder has no estimator to swap, or the loss no penalty
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ Part = Literal["loss", "reconstruction", "penalty"]
 _Question = tuple[str, Part, Literal["l0", "reconstruction", "l1"], float | None, str]
 
 
+class NotComparable(ValueError):
+    """There is nothing to compare; the sentence says why."""
+
+
 def gradient_alignment(
     sae: Sae,
     source: ActivationSource,
@@ -52,15 +58,15 @@ def gradient_alignment(
     because a direction is zero or not finite, is left out of the mean; an alignment that has none is left out of the list.
     `sae` stays as it is, `.grad` included.
 
-    Raises ValueError if the SAE is neither prolu nor prolu_hybrid, or if there is no penalty.
+    Raises NotComparable if the SAE is neither prolu nor prolu_hybrid, or if there is no penalty.
     """
     if not isinstance(sae, Pointwise) or not isinstance(sae.spec, ProluSae | ProluHybridSae):
-        raise ValueError(
+        raise NotComparable(
             f"Estimators of ProLU are compared on prolu or prolu_hybrid, and this SAE is {sae.spec.kind!r}; "
             "take a checkpoint of one of those."
         )
     if isinstance(sparsity, NoPenalty):
-        raise ValueError("The update of a loss without penalty says nothing of sparsity; name a penalty such as l1.")
+        raise NotComparable("The update of a loss without penalty says nothing of sparsity; name a penalty such as l1.")
     weight = sparsity.coefficient if coefficient is None else coefficient
     activations = {
         canonical_json(estimator.model_dump(mode="json")): activation_of(

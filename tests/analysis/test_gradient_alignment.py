@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from prolu.analysis.gradient_alignment import gradient_alignment, updates
+from prolu.analysis.gradient_alignment import NotComparable, gradient_alignment, updates
 from prolu.data.synthetic import SyntheticSource
 from prolu.models import build_sae
 from prolu.models.gradients import activation_of
@@ -225,9 +225,9 @@ def test_the_autoencoder_stays_as_it_was() -> None:
 
 
 def test_other_architectures_and_losses_without_penalty_are_refused() -> None:
-    with pytest.raises(ValueError, match="this SAE is 'relu'"):
+    with pytest.raises(NotComparable, match="this SAE is 'relu'"):
         gradient_alignment(
             build_sae(ReluSae(d_sae=4), 8, seed=0), SYNTHETIC, spec_of([Ste()]), sparsity=L1(coefficient=1), over="mean"
         )
-    with pytest.raises(ValueError, match="without penalty"):
+    with pytest.raises(NotComparable, match="without penalty"):
         gradient_alignment(autoencoder(), SYNTHETIC, spec_of([Ste()]), sparsity=NoPenalty(), over="mean")
