@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 
 from prolu.models.saved import CONFIG, WEIGHTS
-from prolu.offline.__main__ import FAILED, OK, run
+from prolu.offline.__main__ import BAD_INPUT, FAILED, OK, run
 from tests.export.cases import make_case
 
 
@@ -24,11 +24,11 @@ def test_a_checkpoint_is_exported_and_its_notes_are_told(tmp_path: Path, capsys:
     assert said.out == ""
     assert "cfg.json, sae_weights.safetensors (jumprelu)" in said.err
     assert "of 40 biases are above 0" in said.err
-    for arguments, sentence in (
-        (["export", str(folder), "--format", "sae_lens", "--to", target], "exists already"),
-        (["export", str(tmp_path), "--format", "sae_lens", "--to", f"{target}-2"], "not a whole checkpoint"),
+    for arguments, status, sentence in (
+        (["export", str(folder), "--format", "sae_lens", "--to", target], FAILED, "exists already"),
+        (["export", str(tmp_path), "--format", "sae_lens", "--to", f"{target}-2"], BAD_INPUT, "not a whole checkpoint"),
     ):
-        assert run(arguments) == FAILED
+        assert run(arguments) == status
         said = capsys.readouterr()
         assert sentence in said.err
         assert len(said.err.splitlines()) == 1
