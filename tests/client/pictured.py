@@ -129,13 +129,16 @@ def last_biases(variant: str | None, of: SparsityLevel | None, low: float, point
     )
 
 
-def alignments(estimators: int = 2, groups: tuple[str, ...] = ("W_enc", "b_enc")) -> list[Alignment]:
-    names = ['{"kind":"relu_like"}', '{"kind":"ste"}', '{"kind":"ste_bias_only"}'][:estimators]
-    asked = [("l0", 0.01), ("l0", 0.1), ("reconstruction", None)]
+def alignments() -> list[Alignment]:
+    """Two estimators, two parts of the loss, two groups; the reconstruction is smoothed for b_enc alone."""
+    names = ['{"kind":"relu_like"}', '{"kind":"ste"}']
+    smooth = [("l0", 0.01), ("l0", 0.1)]
+    asked = {"W_enc": [*smooth, ("reconstruction", None)], "b_enc": [*smooth, ("reconstruction", 0.1)]}
     return [
         Alignment.model_validate(
             {
                 "estimator": name,
+                "part": part,
                 "objective": objective,
                 "bandwidth": bandwidth,
                 "group": group_name,
@@ -143,6 +146,7 @@ def alignments(estimators: int = 2, groups: tuple[str, ...] = ("W_enc", "b_enc")
             }
         )
         for index, name in enumerate(names)
-        for group_name in groups
-        for objective, bandwidth in asked
+        for part in ("loss", "penalty")
+        for group_name, objectives in asked.items()
+        for objective, bandwidth in objectives
     ]

@@ -229,15 +229,30 @@ def test_the_alignment_figure_has_a_row_per_group_and_a_column_per_objective(tmp
     assert len(figure.axes) == 4
     assert [axes.get_title() for axes in figure.axes[:2]] == [
         "descent of smoothed L0",
-        "descent of the reconstruction loss",
+        "descent of the reconstruction error",
     ]
     assert "W_enc" in figure.axes[0].get_ylabel()
     assert "bandwidth" in figure.axes[2].get_xlabel()
     lines = figure.axes[0].lines
     assert (0.01, 0.25) in {tuple(point) for line in lines for point in line.get_xydata()}
     (legend,) = figure.legends
+    assert legend.get_title().get_text() == "Updates of reconstruction + λ penalty, prolu"
     assert [text.get_text() for text in legend.get_texts()] == ["relu_like", "ste"]
     save(figure, tmp_path / "alignment.png")
+
+
+def test_a_part_of_the_loss_is_drawn_alone_and_one_that_was_not_measured_is_refused() -> None:
+    figure = alignment_figure(alignments(), part="penalty")
+    assert figure.legends[0].get_title().get_text() == "Updates of the penalty alone"
+    assert len(figure.axes[0].lines) == len(alignment_figure(alignments()).axes[0].lines)
+    with pytest.raises(ValueError, match="no update of the reconstruction alone"):
+        alignment_figure(alignments(), part="reconstruction")
+
+
+def test_a_group_that_an_objective_never_moves_says_so() -> None:
+    rows = [one for one in alignments() if (one.group, one.objective) != ("b_enc", "reconstruction")]
+    panel = alignment_figure(rows).axes[3]
+    assert [text.get_text() for text in panel.texts] == ["always zero"]
 
 
 @pytest.mark.parametrize(

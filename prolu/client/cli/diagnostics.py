@@ -13,12 +13,15 @@ from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find_run
-from prolu.client.plots.alignment import estimator_label
+from prolu.client.plots.alignment import PARTS, Part, estimator_label
 from prolu.spec.report import Alignment
 
 
 def diagnostics(
     reference: Annotated[str, typer.Argument(metavar="RUN", help="An id, a unique part of one, or `last`.")] = "last",
+    part: Annotated[
+        Part, typer.Option("--part", help="Whose update: the whole loss, or one part of it alone.")
+    ] = "loss",
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -39,17 +42,17 @@ def diagnostics(
         )
     last = measured[-1]
     if plot is None:
-        show_alignment(last.gradient_alignment, title=f"run {short(run.id)} at step {last.step:,}")
+        show_alignment(last.gradient_alignment, part, title=f"run {short(run.id)} at step {last.step:,}")
         return
     with writing("--plot", plot):
-        draw_alignment(
-            last.gradient_alignment, plot, title=f"{run.variant or run.name or short(run.id)}, step {last.step:,}"
-        )
+        title = f"{run.variant or run.name or short(run.id)}, step {last.step:,}"
+        draw_alignment(last.gradient_alignment, plot, part, title=title)
     note(f"the picture is in {plot}")
 
 
-def show_alignment(found: Sequence[Alignment], *, title: str) -> None:
-    """Print a row per estimator and objective, a column per group of parameters."""
+def show_alignment(alignments: Sequence[Alignment], part: Part, *, title: str) -> None:
+    """Print a row per estimator and objective, a column per group of parameters. Raises BadInput."""
+    found = _of(alignments, part)
     groups = list(dict.fromkeys(one.group for one in found))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in found:
@@ -61,11 +64,19 @@ def show_alignment(found: Sequence[Alignment], *, title: str) -> None:
         (user_text(estimator), objective, *(by_group.get(group, "-") for group in groups))
         for (estimator, objective), by_group in rows.items()
     ]
-    out().print(table(columns, cells, title=user_text(f"cosine of updates with descent, {title}")))
+    out().print(table(columns, cells, title=user_text(f"cosine of the update of {PARTS[part]} with descent, {title}")))
 
 
-def draw_alignment(found: Sequence[Alignment], path: Path, *, title: str) -> None:
-    """Draw the same into a file."""
+def draw_alignment(alignments: Sequence[Alignment], path: Path, part: Part, *, title: str) -> None:
+    """Draw the same into a file. Raises BadInput."""
     from prolu.client.plots import alignment_figure, save
 
-    save(alignment_figure(found, title=title), path)
+    save(alignment_figure(_of(alignments, part), part=part, title=title), path)
+
+
+def _of(alignments: Sequence[Alignment], part: Part) -> list[Alignment]:
+    found = [one for one in alignments if one.part == part]
+    if not found:
+        known = ", ".join(dict.fromkeys(one.part for one in alignments)) or "nothing"
+        raise BadInput(f"--part is {part}, of which there is no update; measured was {known}.")
+    return found

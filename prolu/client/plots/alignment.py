@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from prolu.client.plots.style import CAPTION_COLOUR, STYLE, colour, line, marker, pyplot, stretch
 from prolu.spec.report import Alignment
@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Part = Literal["loss", "reconstruction", "penalty"]
+
 _OBJECTIVES = {
     "l0": "descent of smoothed L0",
-    "reconstruction": "descent of the reconstruction loss",
+    "reconstruction": "descent of the reconstruction error",
     "l1": "descent of the L1 penalty",
+}
+PARTS: dict[str, str] = {
+    "loss": "reconstruction + λ penalty",
+    "reconstruction": "the reconstruction alone",
+    "penalty": "the penalty alone",
 }
 _CAPTION = (
     "Cosine of an estimator's update with a direction of descent on the same batch: mean over batches, bars: standard error.\n"
@@ -24,11 +31,15 @@ _CAPTION = (
 )
 
 
-def alignment_figure(found: Sequence[Alignment], *, title: str = "") -> Figure:
-    """Draw a row of panels per group of parameters, a column per objective: L0 against its bandwidth, the exact ones as points.
+def alignment_figure(alignments: Sequence[Alignment], *, part: Part = "loss", title: str = "") -> Figure:
+    """Draw the updates of one part of the loss: a row of panels per group of parameters, a column per objective.
 
-    Raises MissingPackage without matplotlib.
+    What is smoothed is drawn against the bandwidth, what is exact as points. Raises MissingPackage without matplotlib,
+    ValueError if there is no update of this part.
     """
+    found = [one for one in alignments if one.part == part]
+    if not found:
+        raise ValueError(f"There is no update of {PARTS[part]} to draw; choose another part.")
     plt = pyplot()
     figure: Figure
     estimators = list(dict.fromkeys(one.estimator for one in found))
@@ -39,7 +50,6 @@ def alignment_figure(found: Sequence[Alignment], *, title: str = "") -> Figure:
             len(groups),
             len(objectives),
             figsize=(4.4 * len(objectives) + 0.8, 2.3 * len(groups) + 1.7),
-            sharex="col",
             sharey="row",
             squeeze=False,
             layout="constrained",
@@ -48,19 +58,13 @@ def alignment_figure(found: Sequence[Alignment], *, title: str = "") -> Figure:
             for objective, axes in zip(objectives, row, strict=True):
                 _draw(axes, [one for one in found if (one.group, one.objective) == (group, objective)], estimators)
             row[0].set_ylabel(f"{_group(group)}\ncosine")
-        for objective, top, bottom in zip(objectives, grid[0], grid[-1], strict=True):
+        for objective, top in zip(objectives, grid[0], strict=True):
             top.set_title(_OBJECTIVES[objective])
-            if objective == "l0":
-                bottom.set_xlabel("bandwidth of the smoothing (units of m + b)")
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside upper center",
-            ncols=min(4, len(labels)),
-            title=title or None,
-            title_fontsize=13,
-        )
+        drawn = [axes.get_legend_handles_labels() for row in grid for axes in row]
+        handles, labels = max(drawn, key=lambda pair: len(pair[1]))
+        heading = ", ".join(text for text in (f"Updates of {PARTS[part]}", title) if text)
+        columns = min(4, len(labels))
+        figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=heading, title_fontsize=13)
         figure.supxlabel(_CAPTION, fontsize=9, color=CAPTION_COLOUR)
     return figure
 
@@ -93,9 +97,15 @@ def _group(name: str) -> str:
 
 def _draw(axes: Axes, found: Sequence[Alignment], estimators: Sequence[str]) -> None:
     """Lines over bandwidths where there are any, else a point for each estimator."""
+    if not found:
+        axes.text(0.5, 0.5, "always zero", ha="center", transform=axes.transAxes, color=CAPTION_COLOUR)
+        axes.set_xticks([])
+        return
     smoothed = any(one.bandwidth is not None for one in found)
     for index, estimator in enumerate(estimators):
         mine = sorted((one for one in found if one.estimator == estimator), key=lambda one: one.bandwidth or 0.0)
+        if not mine:
+            continue
         axes.errorbar(
             [float(index) if one.bandwidth is None else one.bandwidth for one in mine],
             [one.cosine.mean for one in mine],
@@ -112,6 +122,7 @@ def _draw(axes: Axes, found: Sequence[Alignment], estimators: Sequence[str]) -> 
     axes.grid(visible=True, axis="y")
     if smoothed:
         stretch(axes, [one.bandwidth for one in found if one.bandwidth is not None])
+        axes.set_xlabel("bandwidth of the smoothing (units of m + b)")
     else:
         axes.set_xticks([])
         axes.margins(x=0.15)

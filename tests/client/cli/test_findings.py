@@ -113,6 +113,8 @@ def test_diagnostics_are_a_table_by_estimator_and_objective_and_a_picture(
     status, out, _ = prolu("diagnostics", str(run.id))
     assert status == OK
     assert out.count("+0.250 ± 0.010") == 6
+    assert prolu("diagnostics", "--part", "penalty")[0] == OK
+    assert "measured was loss, penalty" in prolu("diagnostics", "--part", "reconstruction")[2]
     for words in ("relu_like", "l0, bandwidth 0.1", "reconstruction", "W_enc", "b_enc"):
         assert words in out
     assert json.loads(prolu("diagnostics", "--json")[1])[0]["step"] == 100
