@@ -120,6 +120,8 @@ class Attempt:
     def _evaluate_and_save(self) -> None:
         if self._evaluation_due():
             self._held_out = self._reporter.held_out_metrics(self._source)
+            if self.complete:
+                self._reporter.diagnostics(self._source)
             self.learner.evaluated_step.fill_(self.learner.steps_done)
         if self._checkpoint_due():
             self._save(final=self.complete)

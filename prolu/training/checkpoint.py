@@ -12,7 +12,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from prolu.export import write_exports
 from prolu.models.artifacts import ArtifactFolder, StorageError
+from prolu.models.sae import Sae, sae_of
 from prolu.models.saved import (
     CONFIG,
     MANIFEST,
@@ -37,7 +39,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     """The autoencoder's parameters, by name."""
     training: Mapping[str, Tensor]
-    """The optimizer's moments and steps, and the tokens since each latent fired, by name."""
+    """Whatever else training needs to go on, by name: see `prolu.training.learner`."""
 
 
 class CheckpointStore:
@@ -48,16 +50,16 @@ class CheckpointStore:
         self._prefix = prefix
 
     def write(self, checkpoint: Checkpoint, *, final: bool) -> CheckpointWritten:
-        """Write the files, then the manifest; when this returns, all are in the store.
+        """Write the files, of a `final` checkpoint with the spec's exports, then the manifest; then all are in the store.
 
-        Raises StorageError if the store fails; what was written of this checkpoint is then removed as far as possible,
-        and without a manifest it is no checkpoint anyway.
+        Raises ExportError if the autoencoder cannot be exported, StorageError if the store fails; what was written of this
+        checkpoint is then removed as far as possible, and without a manifest it is no checkpoint anyway.
         """
         config = checkpoint.config
         path = str(PurePosixPath(self._prefix) / f"step-{config.step}")
         folder = ArtifactFolder(self.root, path)
         with folder.staging() as staging:
-            files = _write_files(checkpoint, staging)
+            files = _write_files(checkpoint, staging, final=final)
             folder.remove(MANIFEST)  # of an earlier write: it must not vouch for files that are being replaced
             try:
                 for name in [*(file.name for file in files), MANIFEST]:
@@ -91,20 +93,29 @@ def load_checkpoint(root: str, path: str) -> Checkpoint:
     )
 
 
-def _write_files(checkpoint: Checkpoint, folder: Path) -> list[CheckpointFile]:
+def _write_files(checkpoint: Checkpoint, folder: Path, *, final: bool) -> list[CheckpointFile]:
     """Write every file of a checkpoint, the manifest last, and describe all but the manifest."""
     config = checkpoint.config
     try:
         (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         safetensors.torch.save_file(_on_cpu(checkpoint.weights), folder / WEIGHTS)
         safetensors.torch.save_file(_on_cpu(checkpoint.training), folder / TRAINING)
-        files = [_described(folder / name, name) for name in (CONFIG, WEIGHTS, TRAINING)]
+        names = [CONFIG, WEIGHTS, TRAINING]
+        if final and config.spec.exports:
+            names += write_exports(_sae_of(checkpoint), config, folder, config.spec.exports)
+        files = [_described(folder / name, name) for name in names]
         manifest = CheckpointManifest(step=config.step, tokens=config.tokens, files=files)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _make_readable(folder, [MANIFEST, *(file.name for file in files)])
     except (SafetensorError, OSError) as error:  # safetensors reports a full disk as an error of its own
         raise StorageError(f"Writing the checkpoint at step {config.step} in {folder} failed: {error}") from error
     return files
+
+
+def _sae_of(checkpoint: Checkpoint) -> Sae:
+    sae = sae_of(checkpoint.config.spec.sae, checkpoint.config.d_in)
+    sae.load_state_dict(_on_cpu(checkpoint.weights))
+    return sae
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

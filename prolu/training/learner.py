@@ -75,6 +75,11 @@ class Learner:
         """Activations read."""
         return self.steps_done * self.spec.training.batch_size
 
+    @property
+    def coefficient(self) -> float:
+        """lambda as it is after the last step. Waits for the device."""
+        return self._coefficient.at(max(self.steps_done - 1, 0)).item()
+
     def initialise(self, samples: Float[Tensor, "samples d_in"]) -> None:
         """Put b_dec where the spec's `b_dec_init` says, before the first step. Waits for the device."""
         initialise_b_dec(self.sae, self._on_device(samples))

@@ -10,6 +10,7 @@ import torch
 
 from prolu.data.places import Interrupted
 from prolu.data.source import ActivationSource
+from prolu.export import ExportError
 from prolu.models.artifacts import StorageError
 from prolu.models.saved import CheckpointError
 from prolu.spec.report import Failed, FailureClass, Report, Stopped, Succeeded
@@ -42,8 +43,8 @@ def train(
     since the checkpoint. `clock` (seconds) only spaces out progress.
 
     Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
-    checkpoint that cannot be written (`storage`), one to resume from that is damaged or foreign (`bad_checkpoint`). What
-    `source` and `sink` raise is passed on.
+    checkpoint that cannot be written (`storage`) or exported (`user_error`), one to resume from that is damaged or foreign
+    (`bad_checkpoint`). What `source` and `sink` raise is passed on.
     """
     attempt = Attempt(
         spec, source, checkpoints=checkpoints, sink=sink, should_stop=should_stop, device=device, clock=clock
@@ -56,6 +57,8 @@ def train(
         return _failed(attempt, "gpu_oom", f"{_smaller(spec)} ({error})", traceback.format_exc())
     except CheckpointError as error:
         return _failed(attempt, "bad_checkpoint", str(error), traceback.format_exc())
+    except ExportError as error:
+        return _failed(attempt, "user_error", f"exports cannot be written: {error}")
     except StorageError as error:
         return _failed(attempt, "storage", str(error), traceback.format_exc())
 

@@ -10,9 +10,10 @@ import torch
 
 from prolu.analysis.bias_stats import bias_statistics
 from prolu.analysis.evaluation import evaluate
+from prolu.analysis.gradient_alignment import gradient_alignment
 from prolu.analysis.metrics import MetricSums, dead_fraction
 from prolu.data.source import ActivationSource
-from prolu.spec.report import BiasSnapshot, MetricPoint, Progress, Report
+from prolu.spec.report import BiasSnapshot, DiagnosticsMeasured, MetricPoint, Progress, Report
 from prolu.training.learner import Learner, NonFiniteError, StepResult
 
 PROGRESS_SECONDS = 1.0
@@ -65,7 +66,7 @@ class Reporter:
         self._point("train", values)
 
     def held_out_metrics(self, source: ActivationSource) -> dict[str, float]:
-        """Evaluate on the held-out set, report and return l0, l1, mse, fvu; and the dead_fraction of training so far."""
+        """Evaluate on the held-out set, report and return its metrics, and the dead_fraction of training so far."""
         self.progress(evaluating=True)
         values = evaluate(self._learner.sae, source, batch_size=self._learner.spec.training.batch_size)
         values["dead_fraction"] = self._dead_fraction()
@@ -84,6 +85,21 @@ class Reporter:
             previous=learner.biases.before(learner.steps_done),
         )
         self._sink(BiasSnapshot(step=learner.steps_done, tokens=learner.tokens, statistics=statistics))
+
+    def diagnostics(self, source: ActivationSource) -> None:
+        """Measure and report what the spec asks for beyond metrics, at the lambda of the last step."""
+        learner, spec = self._learner, self._learner.spec
+        if spec.training.gradient_alignment is None:
+            return
+        alignments = gradient_alignment(
+            learner.sae,
+            source,
+            spec.training.gradient_alignment,
+            sparsity=spec.sparsity,
+            over=spec.training.reconstruction,
+            coefficient=learner.coefficient,
+        )
+        self._sink(DiagnosticsMeasured(step=learner.steps_done, gradient_alignment=alignments))
 
     def _point(self, split: Literal["train", "held_out"], values: dict[str, float]) -> None:
         learner = self._learner
