@@ -84,7 +84,8 @@ def test_the_identity_has_the_best_value_of_every_metric() -> None:
 
 def test_the_language_model_gets_reconstructions_in_its_own_scale() -> None:
     sae = build_sae(ProluSae(d_sae=40), 16, seed=0)
-    sae.load_state_dict(sae.state_dict() | {"b_enc": torch.full((40,), -0.5)})  # without biases, scales would not matter
+    biases = torch.full((40,), -0.5)  # without any, scales would not matter
+    sae.load_state_dict(sae.state_dict() | {"b_enc": biases})
     scales = RAW.norm(dim=1, keepdim=True) / 4
     with torch.no_grad():
         error = (RAW - scales * sae(RAW / scales)).square().sum(1).mean().item()
