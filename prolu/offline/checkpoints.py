@@ -18,10 +18,10 @@ from prolu.models.saved import (
     CheckpointError,
     load_sae,
     read_config,
-    read_manifest,
     read_tensors,
+    require_same_layout,
 )
-from prolu.training.schedules import penalty_coefficient
+from prolu.training.controller import Coefficient
 
 _SAE_LENS_CONFIG = "cfg.json"
 
@@ -61,20 +61,20 @@ def open_checkpoint(path: str) -> Opened:
 
 
 def coefficient_of(opened: Opened) -> float:
-    """Return lambda as the next step of training would weigh the penalty: warm-up and controller included.
+    """Return lambda as it was at the last step before the checkpoint, warm-up and controller included.
 
     Raises CheckpointError if the run has a controller and its state is not in the folder.
     """
     if opened.config is None:
         raise CheckpointError(f"{opened.path} does not say how it was trained; take a checkpoint of this software.")
-    config, sparsity = opened.config, opened.config.spec.sparsity
-    scale = torch.zeros((), dtype=torch.float64)
-    if sparsity.kind != "none" and sparsity.controller is not None:
+    config = opened.config
+    coefficient = Coefficient(config.spec, torch.device("cpu"))
+    wanted = coefficient.tensors()
+    if wanted:
         folder = ArtifactFolder(opened.path.removesuffix("/"))
-        training = read_tensors(folder, TRAINING, read_manifest(folder))
-        if "controller_log_scale" not in training:
-            raise CheckpointError(
-                f"{folder.url}/{TRAINING} lacks the controller's state; name the coefficient yourself."
-            )
-        scale = training["controller_log_scale"]
-    return penalty_coefficient(config.step, sparsity) * float(scale.exp())
+        training = read_tensors(folder, TRAINING, None)
+        found = {name: training[name] for name in wanted.keys() & training.keys()}
+        require_same_layout(found, wanted, where=f"{folder.url}/{TRAINING}")
+        for name, tensor in wanted.items():
+            tensor.copy_(found[name])
+    return coefficient.at(max(config.step - 1, 0)).item()

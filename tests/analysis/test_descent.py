@@ -18,7 +18,7 @@ def autoencoder(kind: str = "prolu") -> Sae:
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in sae.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return sae
 
 

@@ -48,7 +48,7 @@ def autoencoder(kind: str = "prolu") -> Pointwise:
     sae = build_sae(spec, 8, seed=0)
     assert isinstance(sae, Pointwise)
     with torch.no_grad():
-        sae.b_enc += 0.4 * torch.randn(24, generator=torch.Generator().manual_seed(1)) - 0.2
+        sae.b_enc.add_(0.4 * torch.randn(24, generator=torch.Generator().manual_seed(1)) - 0.2)
     return sae
 
 
@@ -157,6 +157,7 @@ def test_an_estimator_that_is_the_gradient_of_the_smoothed_gate_has_cosine_one_o
 @pytest.mark.parametrize("sparsity", [L1(coefficient=0.3), SqrtL1(coefficient=0.02), L1DecoderNorm(coefficient=0.1)])
 def test_the_update_is_what_training_computes(kind: str, sparsity: L1 | SqrtL1 | L1DecoderNorm) -> None:
     sae = autoencoder(kind)
+    assert isinstance(sae.spec, ProluSae | ProluHybridSae)
     x = next(SYNTHETIC.evaluation(64))
     ((_, parts),) = updates(
         sae, x, {"own": activation_of(sae.spec)}, sparsity=sparsity, over="sum", coefficient=sparsity.coefficient

@@ -10,7 +10,7 @@ import pytest
 
 from prolu.data.synthetic import SyntheticSource
 from prolu.spec.data import SyntheticData
-from prolu.spec.report import BiasSnapshot, Report, Succeeded
+from prolu.spec.report import BiasSnapshot, DiagnosticsMeasured, Report, Succeeded
 from prolu.spec.run import RunSpec
 from prolu.training import CheckpointStore, train
 
@@ -19,7 +19,12 @@ DOCUMENT: dict[str, Any] = {
     "data": {"kind": "synthetic", "d_in": 8, "n_features": 24, "eval_samples": 300, "normalisation": "dataset_rms"},
     "sae": {"kind": "prolu", "d_sae": 40},
     "sparsity": {"kind": "l1", "coefficient": 0.02, "controller": {"target_l0": 4.0, "rate": 0.1}},
-    "training": {"steps": 12, "batch_size": 16, "dead_window_tokens": 64},
+    "training": {
+        "steps": 12,
+        "batch_size": 16,
+        "dead_window_tokens": 64,
+        "gradient_alignment": {"estimators": [{"kind": "ste"}], "bandwidths": [0.1], "batches": 2, "batch_size": 64},
+    },
 }
 
 
@@ -32,6 +37,8 @@ class Run:
     """Of its final checkpoint."""
     snapshot: BiasSnapshot
     """The last one."""
+    diagnostics: DiagnosticsMeasured | None
+    """Where its estimators pointed at the end, if it asked for that."""
     end: Succeeded
     """How it ended, with its held-out metrics."""
 
@@ -45,7 +52,8 @@ def train_run(root: Path, document: dict[str, Any]) -> Run:
     end = train(spec, SyntheticSource(spec.data), checkpoints=store, sink=reports.append, should_stop=lambda: None)
     assert isinstance(end, Succeeded)
     snapshots = [report for report in reports if isinstance(report, BiasSnapshot)]
-    return Run(spec, str(root / "run" / f"step-{end.step}"), snapshots[-1], end)
+    diagnostics = next((report for report in reports if isinstance(report, DiagnosticsMeasured)), None)
+    return Run(spec, str(root / "run" / f"step-{end.step}"), snapshots[-1], diagnostics, end)
 
 
 @pytest.fixture(scope="session")

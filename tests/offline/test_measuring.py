@@ -15,7 +15,7 @@ from prolu.export import export_checkpoint
 from prolu.offline import __main__ as command
 from prolu.offline.checkpoints import coefficient_of, open_checkpoint
 from prolu.spec.estimators import Ste, Surrogate, UnitKernel
-from prolu.spec.report import BiasSnapshot
+from prolu.spec.report import Alignment, BiasSnapshot
 from tests.offline.conftest import DOCUMENT, Run, train_run
 
 
@@ -96,6 +96,13 @@ def test_align_compares_the_estimators_and_bandwidths_that_are_named(
     assert whole.json == [one for one in answer if json.loads(one["estimator"]) == {"kind": "ste"}]
 
 
+def test_align_finds_what_the_run_found_at_its_end(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--estimators", "ste", "--bandwidths", "0.1", "--batches", "2", "--batch-size", "64")
+    answer = Answer(capsys, "align", run.folder, *options, "--json").json
+    assert run.diagnostics is not None
+    assert [Alignment.model_validate(one) for one in answer] == run.diagnostics.gradient_alignment
+
+
 def test_align_weighs_the_penalty_as_the_controller_had_come_to(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     coefficient = coefficient_of(open_checkpoint(run.folder))
     assert coefficient != pytest.approx(0.02)
@@ -127,8 +134,10 @@ def test_bad_input_is_told_in_one_line_and_exit_status_2(
         places[name] = str(tmp_path / name)
         Path(places[name]).write_text(json.dumps(DOCUMENT["data"] | change))
     if "{topk}" in arguments:
+        training = DOCUMENT["training"] | {"gradient_alignment": None}
+        without_alignment = DOCUMENT | {"training": training}
         sae, sparsity = {"kind": "topk", "d_sae": 40, "k": 4}, {"kind": "none"}
-        places["topk"] = train_run(tmp_path, DOCUMENT | {"sae": sae, "sparsity": sparsity}).folder
+        places["topk"] = train_run(tmp_path, without_alignment | {"sae": sae, "sparsity": sparsity}).folder
     answer = Answer(capsys, *(argument.format(**places) for argument in arguments))
     assert answer.status == 2
     assert sentence in answer.err
