@@ -32,6 +32,7 @@ from prolu.spec.text import HubName
 from prolu.spec.urls import ObjectUrl, is_url, parse_url
 from service.domain.scheduling import fits_some_node
 from service.store.hub import Asking, Hub, HubSilent
+from service.store.shard_headers import complaint
 
 _PACKAGE = "package:"
 # Blocks of the models that packages ship.
@@ -242,7 +243,7 @@ def _corpus(data: LanguageModelData, where: Surroundings) -> list[Mistake]:
             return []
         case HubCorpus():
             return _hub_corpus(corpus, where)
-    return _files(corpus, corpus.path, ("data", "corpus", "path"), where)
+    return _listed(_files(corpus, corpus.path, ("data", "corpus", "path"), where))
 
 
 def _hub_corpus(corpus: HubCorpus, where: Surroundings) -> list[Mistake]:
@@ -268,7 +269,9 @@ def _shards(data: ShardsData, where: Surroundings) -> list[Mistake]:
     """Of a URL, see that it may be read; what lies there is for the workers to say, who hold the store's keys."""
     place = ("data", "path")
     if not is_url(data.path):
-        return _files(data, data.path, place, where)
+        found = _files(data, data.path, place, where)
+        wrong = complaint(found, eval_samples=data.eval_samples) if isinstance(found, list) else None
+        return _listed(found) if wrong is None else [Mistake(place, f"data.path {wrong}")]
     try:
         url = parse_url(data.path)
     except ValueError as error:
@@ -276,11 +279,15 @@ def _shards(data: ShardsData, where: Surroundings) -> list[Mistake]:
     return [] if any(url.is_below(root) for root in where.url_roots) else [_outside(data.path, place, where)]
 
 
-def _files(spec: object, location: str, place: tuple[str, ...], where: Surroundings) -> list[Mistake]:
-    """Hold a file or folder to the data roots, and see that there is something in it."""
+def _listed(found: list[Path] | Mistake) -> list[Mistake]:
+    return [found] if isinstance(found, Mistake) else []
+
+
+def _files(spec: object, location: str, place: tuple[str, ...], where: Surroundings) -> list[Path] | Mistake:
+    """Hold a file or folder to the data roots, and return the files that fit `spec`, of which one is not empty."""
     found = _resolve(location, where.data_roots)
     if found is None:
-        return [_not_below_a_root(location, place, where)]
+        return _not_below_a_root(location, place, where)
     field = ".".join(place)
     suffixes = _SUFFIXES[type(spec)]
     wanted = " or ".join(sorted(suffixes))
@@ -289,14 +296,14 @@ def _files(spec: object, location: str, place: tuple[str, ...], where: Surroundi
     else:
         files = [path for path in found.rglob("*") if path.suffix in suffixes and path.is_file()]
         if not files:
-            return [
-                Mistake(place, f"{field} is {location!r}, a folder without any {wanted} file; name another or fill it.")
-            ]
+            return Mistake(
+                place, f"{field} is {location!r}, a folder without any {wanted} file; name another or fill it."
+            )
     if any(not _is_inside(path.resolve(), where.data_roots) for path in files):
-        return [_outside(location, place, where)]
+        return _outside(location, place, where)
     if all(path.stat().st_size == 0 for path in files):
-        return [Mistake(place, f"{field} is {location!r}, which is empty; name another or fill it.")]
-    return []
+        return Mistake(place, f"{field} is {location!r}, which is empty; name another or fill it.")
+    return files
 
 
 def _resolve(location: str, roots: Sequence[Path]) -> Path | None:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prolu.client.wire import NodeRead
@@ -172,6 +173,17 @@ def test_paths_that_no_file_system_has_are_refused_quietly(where: Surroundings) 
     assert "does not exist" in only(shards("x" * 1000), where).sentence
     (where.data_roots[0] / "loop").symlink_to(where.data_roots[0] / "loop")
     assert len(check(shards("loop"), where, [])) == 1
+
+
+def test_shards_that_do_not_fit_together_are_refused(where: Surroundings) -> None:
+    folder = where.data_roots[0] / "acts"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.ones((20_000, 3), np.float32))
+    assert check(shards("acts"), where, []) == []
+    np.save(folder / "b.npy", np.ones((20_000, 4), np.float32))
+    assert only(shards("acts"), where).sentence == (
+        "data.path holds a.npy of width 3 and b.npy of width 4; all shards must have one d_in."
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Shards are refused at submission by what their headers say; what cannot be read there is left to the workers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from service.store.shard_headers import complaint
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_it(name: str, rows: int = 10, width: int = 3, dtype: str = "float32") -> None:
+        if name.endswith(".npy"):
+            np.save(tmp_path / name, np.ones((rows, width), dtype))
+        else:
+            save_file({"activations": torch.ones(rows, width, dtype=getattr(torch, dtype))}, tmp_path / name)
+
+    return write_it
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Callable[[int], str | None]:
+    return lambda eval_samples=4: complaint(list(tmp_path.iterdir()), eval_samples=eval_samples)
+
+
+def test_shards_of_one_width_are_fine_whatever_their_kind(write: Write, told: Callable[..., str | None]) -> None:
+    for number, dtype in enumerate(["float16", "float32", "float64"]):
+        write(f"{number}.npy", dtype=dtype)
+    write("b.safetensors", dtype="bfloat16")
+    assert told() is None
+
+
+def test_two_widths_are_named(write: Write, told: Callable[..., str | None]) -> None:
+    write("a.npy")
+    write("b.safetensors", width=5)
+    assert told() == "holds a.npy of width 3 and b.safetensors of width 5; all shards must have one d_in."
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("a.npy", "int64"), ("a.safetensors", "int8")])
+def test_what_is_no_float_is_named(write: Write, told: Callable[..., str | None], name: str, dtype: str) -> None:
+    write(name, dtype=dtype)
+    assert f"holds {name} of type" in str(told())
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 3), (4, 3, 2)])
+def test_a_shape_that_is_not_rows_is_named(
+    tmp_path: Path, told: Callable[..., str | None], shape: tuple[int, ...]
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    assert told() == f"holds a.npy with shape {shape}; it must be (rows, d_in) with at least one row."
+
+
+def test_too_few_rows_to_hold_some_out_are_counted(write: Write, told: Callable[..., str | None]) -> None:
+    write("a.npy", rows=10)
+    write("b.safetensors", rows=7)
+    assert told(16) is None
+    assert told(17) == "holds 17 rows, but data.eval_samples holds out 17; lower data.eval_samples or add shards."
+
+
+def test_rows_that_cannot_be_counted_here_are_not_missed(
+    tmp_path: Path, write: Write, told: Callable[..., str | None]
+) -> None:
+    write("a.npy", rows=10)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    assert told(1_000) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.npy", b""),
+        ("a.npy", b"\x93NUMPY\x01\x00"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16),
+        ("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"(" * 100_000),
+        ("a.npy", b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': '<f4', 'shape': 3}".ljust(64)),
+        ("a.safetensors", b"\xff" * 8),
+        ("a.safetensors", (2).to_bytes(8, "little") + b"{}"),
+        ("a.safetensors", (50_000).to_bytes(8, "little") + b"[" * 50_000),
+        ("a.safetensors", (39).to_bytes(8, "little") + b'{"other": {"dtype": "I64", "shape": [1]}}'),
+        ("a.safetensors", b'\x1b\0\0\0\0\0\0\0{"activations": {"shape": 1}}'),
+    ],
+)
+def test_a_broken_header_is_left_to_the_workers(
+    tmp_path: Path, told: Callable[..., str | None], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert told() is None
