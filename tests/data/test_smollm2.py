@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from prolu.data.activations import open_language_model
 from prolu.data.contexts import Packer, pack, token_ids
 from prolu.data.corpora import open_corpus
 from prolu.data.language_model import LanguageModel, load_model, load_tokenizer
@@ -86,3 +87,17 @@ def test_a_block_that_the_real_model_lacks_is_named(model_places: Places) -> Non
         DataError, match=rf"^data\.block is 40, but {NAME} has 30 blocks \(0 to 29\); choose one of them\.$"
     ):
         _find(model_places, block=40)
+
+
+def test_the_real_model_misses_what_is_spliced_out(model_places: Places) -> None:
+    spec = _spec(tokens=256, eval_tokens=256, ce_tokens=256, normalisation="none")
+    source = open_language_model(spec, model_places, notify=lambda _: None, should_stop=lambda: False)
+    assert source.spliced is not None
+    same = source.spliced.losses(lambda x: x)
+    assert same.tokens == 254
+    assert same.ce_sae == pytest.approx(same.ce_clean, abs=1e-5)
+    assert same.kl == pytest.approx(0, abs=1e-5)
+    order = torch.randperm(256, generator=torch.Generator().manual_seed(0))
+    elsewhere = source.spliced.losses(lambda x: x[order[: len(x)] % len(x)])
+    assert same.ce_clean < ENGLISH < elsewhere.ce_sae
+    assert same.ce_clean < ENGLISH < same.ce_zero_ablation
