@@ -43,6 +43,14 @@ def test_a_start_on_a_sample_that_is_not_the_median_leaves_it() -> None:
     assert median[0] > 0.9
 
 
+def test_a_step_away_from_a_sample_does_not_go_too_far() -> None:
+    # two samples at the mean, the others around it: Weiszfeld's step of the others alone would end farther from them all
+    points = torch.tensor([[0.0, 0.0]] * 2 + [[0.25, 1.0]] * 8 + [[0.25, -1.0]] * 8 + [[-4.0, 0.0]])
+    assert points.mean(dim=0).tolist() == [0, 0]
+    after_one_step = geometric_median(points, most_steps=1)
+    assert summed_distance(points, after_one_step) < summed_distance(points, torch.zeros(2))
+
+
 def test_equal_samples_are_their_own_median() -> None:
     torch.testing.assert_close(geometric_median(torch.full((7, 3), 0.1)), torch.full((3,), 0.1).double())
 
