@@ -12,6 +12,8 @@
     diagnostics  diagnostics
     keeping      cancel, download
     exporting    export
+    measuring    evaluate, align
+    offline      checkpoints brought here, and worked on by a child process
     starting     up
     output       consoles, tables, JSON
 

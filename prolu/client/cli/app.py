@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import typer
 from typer.exceptions import TyperException
 
-from prolu.client.cli import biases, diagnostics, exporting, keeping, looking, starting, submitting, watching
+from prolu.client.cli import biases, diagnostics, exporting, keeping, looking, measuring, starting, submitting, watching
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
@@ -54,6 +54,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     diagnostics.diagnostics,
     keeping.download,
     exporting.export,
+    measuring.evaluate,
+    measuring.align,
     submitting.schema,
     looking.version,
 )

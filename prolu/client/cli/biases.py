@@ -12,6 +12,7 @@ import typer
 
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
+from prolu.client.cli.offline import ask, located, require_torch
 from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find
@@ -20,7 +21,7 @@ from prolu.client.histograms import bar, common_edges, rebin, sparkline
 from prolu.client.levels import in_words, value_of
 from prolu.client.plots.distributions import Population, population_of
 from prolu.client.wire import BiasSnapshotRead
-from prolu.spec.report import BiasPopulation
+from prolu.spec.report import BiasPopulation, BiasSnapshot
 
 _SPARK_BINS = 32
 _BAR_BINS = 24
@@ -39,13 +40,23 @@ def biases(
     over_training: Annotated[
         bool, typer.Option("--over-training", help="Of a sweep, draw each variant over training too; with --plot.")
     ] = False,
+    recompute: Annotated[
+        bool,
+        typer.Option("--recompute", help="Compute them again from the files of a checkpoint, given by id or folder."),
+    ] = False,
+    step: Annotated[int | None, typer.Option(help="Step of the run's checkpoint; with --recompute.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the biases of a run over training, or of a sweep's runs at their ends: share below zero, quantiles, slack."""
     if over_training and plot is None:
         raise BadInput("--over-training says what to draw; name a picture with --plot.")
+    if step is not None and not recompute:
+        raise BadInput("--step chooses a checkpoint; add --recompute.")
     check_picture(plot)
     check_place("--plot", plot)
+    if recompute:
+        _recompute(reference, step, population, plot, as_json=as_json)
+        return
     with connect() as client:
         kind, found = find(client, reference)
         if plot is not None:
@@ -57,6 +68,26 @@ def biases(
             print_json(snapshots) if as_json else _print_run(found, snapshots, population)
         else:
             _print_sweep(client, found, population, as_json=as_json)
+
+
+def _recompute(reference: str, step: int | None, population: Population, plot: Path | None, *, as_json: bool) -> None:
+    """From the files alone, so that what a run reported can be checked, and analysed where no service is."""
+    require_torch("Reading weights")
+    with located(reference, step) as found:
+        answer, title = ask(["biases", found.folder, "--json"]), found.title
+    if as_json:
+        print(answer, end="")  # noqa: T201
+        return
+    snapshot = BiasSnapshot.model_validate_json(answer)
+    read = BiasSnapshotRead(run_id=UUID(int=0), **snapshot.model_dump(exclude={"kind"}))
+    if plot is None:
+        _print_series(title, [read], population)
+        return
+    from prolu.client.plots import BiasSeries, run_bias_figure, save
+
+    with writing("--plot", plot):
+        save(run_bias_figure(BiasSeries(title, None, [read]), population=population), plot)
+    note(f"the picture is in {plot}")
 
 
 def _draw(
@@ -93,6 +124,10 @@ def _print_run(run: UUID, snapshots: Sequence[BiasSnapshotRead], population: Pop
     if not snapshots:
         note(f"run {run} has no bias statistics yet; they come with its first step")
         return
+    _print_series(f"run {short(run)}", snapshots, population)
+
+
+def _print_series(title: str, snapshots: Sequence[BiasSnapshotRead], population: Population) -> None:
     populations = [(snapshot, population_of(snapshot.statistics, population)) for snapshot in snapshots]
     edges = common_edges((biases.bias for _, biases in populations), _SPARK_BINS)
     rows = [
@@ -112,7 +147,7 @@ def _print_run(run: UUID, snapshots: Sequence[BiasSnapshotRead], population: Pop
         table(
             {"step": "right", **_COLUMNS, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},
             rows,
-            title=f"b_enc of {biases.count:,} latents ({population}), run {short(run)}",
+            title=user_text(f"biases of {biases.count:,} latents ({population}), {title}"),
         )
     )
     console.print(f"\n[bold]at step {last.step:,}[/]")
