@@ -61,8 +61,9 @@ def descents(
         acts = _exact_acts(m, b, hybrid=hybrid)
         x_hat = acts @ W_dec + b_dec
         reconstruction = _gradients(reconstruction_loss(x_hat, x, over=over), parameters)
-        sums = _gradients(l1(acts), parameters)
-        smooth_l0 = {eps: _gradients(smoothed_l0(z, eps), parameters) for eps in bandwidths}
+        encoder = {name: parameters[name] for name in ("W_enc", "b_enc", "b_dec")}  # acts do not depend on W_dec
+        sums = _gradients(l1(acts), encoder)
+        smooth_l0 = {eps: _gradients(smoothed_l0(z, eps), encoder) for eps in bandwidths}
         jumps = _jumps(m, acts, x_hat - x, W_dec, over=over).detach()
         smooth_b = {eps: _gradients(smoothed_jumps(z, jumps, eps), {"b_enc": b})["b_enc"] for eps in bandwidths}
 

@@ -85,9 +85,11 @@ def gradient_alignment(
             for part, gradients in parts.items():
                 update = _Directions(gradients)
                 for objective, bandwidth, direction in directions:
+                    found = update.cosines(direction)
                     for group in _compared(objective, bandwidth):
-                        question = (estimator, part, objective, bandwidth, group)
-                        cosines.setdefault(question, []).append(update.cosine(direction, group))
+                        if group in found:
+                            question = (estimator, part, objective, bandwidth, group)
+                            cosines.setdefault(question, []).append(found[group])
     return list(_alignments(cosines))
 
 
@@ -128,19 +130,19 @@ class _Directions:
             for group, gradient in gradients.items()
         }
 
-    def cosine(self, other: _Directions, group: str) -> Float64[Tensor, ""]:
-        """Return the cosine within one group, or over `all` of them; NaN where either direction is zero."""
-        groups = self._norms.keys() & other._norms.keys() if group == "all" else {group}
-        dots = [
-            torch.dot(self._units[name], other._units[name]).double() * self._norms[name] * other._norms[name]
-            for name in sorted(groups)
-        ]
-        cosine: Tensor = torch.stack(dots).sum() / (self._norm(group) * other._norm(group))
-        return cosine
+    def cosines(self, other: _Directions) -> dict[str, Float64[Tensor, ""]]:
+        """Return the cosine within each group that both have, and over `all` groups; NaN where either direction is zero."""
+        dots = {
+            group: torch.dot(unit, other._units[group]).double() * self._norms[group] * other._norms[group]
+            for group, unit in self._units.items()
+            if group in other._units
+        }
+        cosines = {group: dot / (self._norms[group] * other._norms[group]) for group, dot in dots.items()}
+        cosines["all"] = torch.stack(list(dots.values())).sum() / (self._norm() * other._norm())
+        return cosines
 
-    def _norm(self, group: str) -> Float64[Tensor, ""]:
-        norms = list(self._norms.values()) if group == "all" else [self._norms[group]]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    def _norm(self) -> Float64[Tensor, ""]:
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(list(self._norms.values())))
         return norm
 
 
