@@ -27,4 +27,7 @@ def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "induct
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.training.precision == "bfloat16"):
             return objective(sae, x, sparsity=sparsity, over=over, dead=dead)
 
-    return torch.compile(plain, backend=backend) if spec.training.compile else plain
+    if not spec.training.compile:
+        return plain
+    # Of one process's many runs, each has its own compiled code; shared, it would count as recompiled and be given up.
+    return torch.compile(plain, fullgraph=True, dynamic=False, isolate_recompiles=True, backend=backend)

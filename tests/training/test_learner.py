@@ -126,6 +126,36 @@ def test_the_result_of_a_step_is_the_forward_pass_before_its_update(
     assert not torch.equal(learner.sae.encode(x), acts)
 
 
+@pytest.mark.parametrize("decoder_norm", ["unit", "free"])
+def test_clipping_bounds_the_norm_of_all_gradients_together(
+    make_spec: SpecMaker, source: SyntheticSource, decoder_norm: str
+) -> None:
+    x = source.batch(0, 32)
+    moments = {}
+    for clip in (None, 1e-3):
+        learner = Learner(
+            make_spec(sae={"decoder_norm": decoder_norm}, training={"gradient_clip_norm": clip}), source.d_in
+        )
+        learner.step(x)
+        training = learner.checkpoint().training
+        moments[clip] = torch.cat(
+            [training[f"optimizer.exp_avg.{name}"].flatten() for name in learner.sae.state_dict()]
+        )
+    # after one step the first moment is a tenth of the gradient
+    assert moments[None].norm() > 10 * 1e-3
+    assert moments[1e-3].norm() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+    torch.testing.assert_close(moments[1e-3] / moments[1e-3].norm(), moments[None] / moments[None].norm())
+
+
+def test_a_gradient_below_the_bound_is_not_clipped(make_spec: SpecMaker, source: SyntheticSource) -> None:
+    weights = []
+    for clip in (None, 1e6):
+        learner = Learner(make_spec(training={"gradient_clip_norm": clip}), source.d_in)
+        learner.step(source.batch(0, 32))
+        weights.append(learner.sae.W_enc.detach())
+    torch.testing.assert_close(weights[0], weights[1])
+
+
 def test_tokens_since_fired_count_whole_batches_and_start_again_at_zero(
     make_spec: SpecMaker, source: SyntheticSource
 ) -> None:
@@ -151,8 +181,26 @@ class ReadsOfTheDevice(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_reads_nothing_back_from_the_device(make_spec: SpecMaker, source: SyntheticSource) -> None:
-    learner = Learner(make_spec(), source.d_in)
+CONTROLLED = {"kind": "l1", "coefficient": 0.01, "controller": {"target_l0": 3.0}}
+
+
+@pytest.mark.parametrize(
+    ("sae", "sparsity"),
+    [
+        *KINDS,
+        pytest.param({"kind": "prolu_hybrid", "d_sae": 40}, CONTROLLED, id="hybrid controlled"),
+        pytest.param({"kind": "jumprelu", "d_sae": 40}, {**CONTROLLED, "kind": "l0"}, id="jumprelu controlled"),
+        pytest.param({"kind": "gated", "d_sae": 40}, CONTROLLED, id="gated controlled"),
+        pytest.param({"kind": "topk", "d_sae": 40, "k": 3}, {"kind": "none"}, id="topk"),
+        pytest.param({"kind": "batch_topk", "d_sae": 40, "k": 3}, {"kind": "none"}, id="batch_topk"),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])  # radam reads its count of steps, which is on the CPU
+def test_a_step_reads_nothing_back_from_the_device(
+    make_spec: SpecMaker, source: SyntheticSource, optimizer: str, sae: dict[str, Any], sparsity: dict[str, Any]
+) -> None:
+    training = {"optimizer": {"kind": optimizer}, "gradient_clip_norm": 1.0, "dead_window_tokens": 32}
+    learner = Learner(make_spec(sae=sae, sparsity=sparsity, training=training), source.d_in)
     batches = [source.batch(step, 32) for step in range(3)]
     reads = ReadsOfTheDevice()
     with reads:

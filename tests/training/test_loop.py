@@ -1,5 +1,6 @@
 """The loop: what it reports and when, and each way a run can end."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,11 +11,23 @@ import torch
 from torch import Tensor
 
 from prolu.analysis import evaluate
+from prolu.data.places import Interrupted
 from prolu.data.synthetic import SyntheticSource
 from prolu.models import load_sae
-from prolu.spec.report import BiasSnapshot, CheckpointWritten, Failed, MetricPoint, Progress, Report, Stopped, Succeeded
+from prolu.models.initialisation import initialise_b_dec
+from prolu.spec.report import (
+    BiasSnapshot,
+    CheckpointWritten,
+    DiagnosticsMeasured,
+    Failed,
+    MetricPoint,
+    Progress,
+    Report,
+    Stopped,
+    Succeeded,
+)
 from prolu.spec.run import RunSpec
-from prolu.training import CheckpointStore, load_checkpoint, train
+from prolu.training import CheckpointStore, Learner, load_checkpoint, train
 
 SpecMaker = Callable[..., RunSpec]
 
@@ -132,6 +145,139 @@ def test_training_metrics_are_of_the_batch_and_its_step(
     assert point.values["penalty"] == pytest.approx(point.values["l1"], rel=1e-5)
     expected = point.values["reconstruction"] + 0.01 * point.values["penalty"]
     assert point.values["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_lambda_that_a_controller_steers_is_reported_as_it_was(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    sparsity = {"kind": "l1", "coefficient": 0.01, "controller": {"target_l0": 1.0, "rate": 0.1}}
+    _, reports = run(make_spec(sparsity=sparsity), source, store)
+    points = [report.values for report in reports if isinstance(report, MetricPoint) and report.split == "train"]
+    assert points[0]["coefficient"] == pytest.approx(0.01 * math.exp(0.2))  # twice after steps far above the target
+    loss = points[-1]["reconstruction"] + points[-1]["coefficient"] * points[-1]["penalty"]
+    assert points[-1]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_auxiliary_term_is_reported_of_those_who_have_one(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    _, reports = run(make_spec(sae={"kind": "gated", "d_sae": 40}), source, store)
+    values = next(report.values for report in reports if isinstance(report, MetricPoint))
+    loss = values["reconstruction"] + 0.01 * values["penalty"] + values["auxiliary"]
+    assert values["loss"] == pytest.approx(loss, rel=1e-5)
+    assert values["auxiliary"] > 0
+    _, reports = run(make_spec(), source, CheckpointStore(store.root, "runs/b/e1"))
+    assert not any("auxiliary" in report.values for report in reports if isinstance(report, MetricPoint))
+
+
+def test_resampling_is_reported_when_it_happened(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    training = {"resampling": {"every_steps": 8, "samples": 100}, "metrics_every_steps": 4, "lr_decay_steps": 0}
+    spec = make_spec(training=training, sae={"kind": "jumprelu", "d_sae": 40, "initial_threshold": 1e3})  # none fires
+    _, reports = run(spec, source, store)
+    points = {r.step: r.values for r in reports if isinstance(r, MetricPoint) and r.split == "train"}
+    assert [step for step, values in points.items() if "resampled" in values] == [12, 20, 28, 36]
+    assert points[28]["resampled"] == 40
+
+
+@pytest.mark.parametrize("where", ["mean", "geometric_median"])
+def test_b_dec_starts_amid_the_first_activations(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, where: str
+) -> None:
+    read = []
+
+    class Watched(SyntheticSource):
+        def batch(self, step: int, batch_size: int) -> Tensor:
+            read.append(step)
+            return super().batch(step, batch_size)
+
+    spec = make_spec(sae={"b_dec_init": where}, training={"steps": 1, "lr_warmup_steps": 0, "lr_decay_steps": 0})
+    run(spec, Watched(source._spec), store)
+    assert read == [*range(8_192 // 32), 0]
+    samples = torch.cat([source.batch(step, 32) for step in range(8_192 // 32)])
+    expected = Learner(spec, 16)
+    initialise_b_dec(expected.sae, samples)
+    torch.testing.assert_close(
+        load_sae(f"{store.root}/runs/a/e1/step-1").b_dec, expected.sae.b_dec, atol=0.0101, rtol=0
+    )
+    assert expected.sae.b_dec.any()
+
+
+def test_the_final_checkpoint_has_the_exports_and_no_other_has(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
+) -> None:
+    spec = make_spec().model_copy(update={"exports": ["sae_lens", "dictionary_learning"]})
+    _, reports = run(spec, source, store)
+    own = ["config.json", "sae.safetensors", "training.safetensors"]
+    for report in reports:
+        if isinstance(report, CheckpointWritten):
+            names = [file.name for file in report.files]
+            assert names[:3] == own
+            assert report.final == ("sae_lens/cfg.json" in names)
+            assert {name.split("/")[0] for name in names[3:]} == ({*spec.exports} if report.final else set())
+            folder = tmp_path / report.path
+            written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+            assert written == {*names, "manifest.json"}
+            assert len({path.stat().st_mode for path in folder.rglob("*") if path.is_file()}) == 1
+            assert load_checkpoint(store.root, report.path).config.step == report.step
+
+
+def test_estimators_are_compared_after_the_last_step_and_before_its_checkpoint(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    alignment = {"batches": 2, "batch_size": 64, "bandwidths": [0.1]}
+    _, reports = run(make_spec(training={"gradient_alignment": alignment}), source, store)
+    kinds = [type(report) for report in without_progress(reports)]
+    assert kinds[-2:] == [DiagnosticsMeasured, CheckpointWritten]
+    assert kinds.count(DiagnosticsMeasured) == 1
+    measured = without_progress(reports)[-2]
+    assert isinstance(measured, DiagnosticsMeasured)
+    assert measured.step == 40
+    assert measured.gradient_alignment
+
+
+@pytest.mark.parametrize("step", [15, 40])
+def test_a_stop_during_an_evaluation_is_heard_and_the_resume_makes_up_for_it(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, step: int
+) -> None:
+    spec = make_spec(training={"evaluate_every_steps": 15, "gradient_alignment": {"batches": 2, "batch_size": 64}})
+    whole, expected = run(spec, source, store)
+    first: list[Report] = []
+
+    def while_evaluating() -> Any:
+        return "pause" if any(isinstance(r, MetricPoint) and r.step == step for r in first) else None
+
+    again = CheckpointStore(store.root, "runs/b/e1")
+    outcome, _ = run(spec, source, again, sink=first.append, should_stop=while_evaluating)
+    assert outcome == Stopped(step=step, reason="pause")
+    assert steps_of(first, MetricPoint, split="held_out") == list(range(15, step, 15))
+    assert steps_of(first, CheckpointWritten, final=True) == []
+    third = CheckpointStore(store.root, "runs/b/e2")
+    outcome, second = run(spec, source, third, resume_from=f"runs/b/e1/step-{step}")
+    assert outcome == whole
+    assert steps_of(second, CheckpointWritten, final=True) == [40]
+    assert [r for r in [*first, *second] if not isinstance(r, Progress | CheckpointWritten)] == [
+        r for r in expected if not isinstance(r, Progress | CheckpointWritten)
+    ]
+    for name in ("sae.safetensors", "training.safetensors", "config.json"):
+        ends = [Path(store.root, folder, "step-40", name).read_bytes() for folder in ("runs/a/e1", "runs/b/e2")]
+        assert ends[0] == ends[1]
+
+
+def test_a_source_that_notices_the_stop_first_ends_the_run_as_stopped(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    class Attentive(SyntheticSource):
+        def batch(self, step: int, batch_size: int) -> Tensor:
+            if step == 7:
+                raise Interrupted
+            return super().batch(step, batch_size)
+
+    asked = iter([None] * 7)
+    outcome, _ = run(make_spec(), Attentive(source._spec), store, should_stop=lambda: next(asked, None))
+    assert outcome == Stopped(step=7, reason="preempt")
+    assert load_checkpoint(store.root, "runs/a/e1/step-7").config.step == 7
 
 
 def test_training_learns_and_moves_the_biases(
