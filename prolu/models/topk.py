@@ -102,7 +102,7 @@ class TopK(Sae):
         return self.pre_acts(x) + self.b_enc
 
     def _in_units_of_acts(self) -> list[Float[Tensor, " d_sae"]]:
-        return []
+        return [self.b_enc]
 
 
 class BatchTopK(TopK):
