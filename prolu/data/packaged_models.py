@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from prolu.data.atomic import UNFINISHED, commit
 from prolu.data.fingerprint import fingerprints
 from prolu.data.locking import only_one
-from prolu.data.places import DataError, Places
+from prolu.data.places import DataError, Interrupted, Places
 from prolu.data.quiet import quiet_transformers
 from prolu.data.source import ShouldStop
 
@@ -45,7 +45,8 @@ def convert_package(
 ) -> PackagedModel:
     """Return the model that `model` (`package:NAME`) ships, converting it if no process has done so before.
 
-    Raises DataError if the package is unknown or not installed, Interrupted if asked to stop while another process converts.
+    Raises DataError if the package is unknown or not installed, Interrupted if asked to stop, which a conversion hears between
+    its steps; the longest, reading the GGUF, takes half a minute.
     """
     name = model.removeprefix(PREFIX)
     package = _installed(model, name)
@@ -56,7 +57,7 @@ def convert_package(
     if not folder.exists():
         with only_one(models / f"{folder.name}.lock", waiting=waiting, should_stop=should_stop):
             if not folder.exists():
-                _convert(gguf, folder)
+                _convert(gguf, folder, should_stop)
     return PackagedModel(
         folder, {"package": name, "version": package.version, "gguf_sha256": digest, "format": _FORMAT}
     )
@@ -83,24 +84,34 @@ def _gguf_of(package: Distribution, model: str) -> Path:
     return found[0]
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(gguf: Path, folder: Path, should_stop: ShouldStop) -> None:
     """Dequantise to float32 and save.
 
     `save_pretrained` refuses a model that came from GGUF, so its weights move into one that did not.
     """
+
+    def heed() -> None:
+        if should_stop():
+            raise Interrupted("asked to stop while converting a model")
+
     for left_over in folder.parent.glob(f"{folder.name}.*{UNFINISHED}"):
         shutil.rmtree(left_over)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=UNFINISHED))
     try:
         with quiet_transformers():
             source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name, "local_files_only": True}
+            heed()
             config = AutoConfig.from_pretrained(**source)
+            heed()
             with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that heeds no setting
                 loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+            heed()
             plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            heed()
             plain.load_state_dict(loaded.state_dict())
             plain.save_pretrained(unfinished)
             AutoTokenizer.from_pretrained(**source).save_pretrained(unfinished)
+        heed()
         commit(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

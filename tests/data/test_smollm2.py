@@ -1,5 +1,6 @@
 """The weights that the package ships are real: they predict English, and their residual stream is what we read."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from prolu.data.contexts import Packer, pack, token_ids
 from prolu.data.corpora import open_corpus
 from prolu.data.language_model import LanguageModel, load_model, load_tokenizer
 from prolu.data.model_files import ModelFiles, find_model
-from prolu.data.places import DataError, Places
+from prolu.data.places import DataError, Interrupted, Places
 from prolu.data.tokenised import packing_of
 from prolu.spec import LanguageModelData, PythonDocsCorpus
 
@@ -80,6 +81,13 @@ def test_the_residual_stream_of_the_real_model_is_its_hidden_state(
     with torch.inference_mode():
         states = model.model(input_ids=held_out[:1], output_hidden_states=True).hidden_states
     assert torch.equal(model.activations(held_out[:1]), states[15])
+
+
+def test_a_wish_to_stop_is_heard_before_a_conversion(tmp_path: Path) -> None:
+    places = Places(tmp_path, (), hub_online=False)
+    with pytest.raises(Interrupted):
+        find_model(_spec(), places, waiting=lambda: None, should_stop=lambda: True)
+    assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]
 
 
 def test_a_block_that_the_real_model_lacks_is_named(model_places: Places) -> None:
