@@ -15,7 +15,7 @@ from torch import Tensor
 from prolu.models.gradients_function import GradientRule, at_least_float32, batch_sum
 from prolu.models.gradients_on_gate import product_of_heavisides, ste
 from prolu.models.kernels import KernelFunction, is_zero_below_zero, kernel_of
-from prolu.models.nonlinearity import keep_where_nonzero, keep_where_positive
+from prolu.models.nonlinearity import keep_where_positive
 from prolu.spec.estimators import HeavisideKernel, Kernel
 
 
@@ -67,4 +67,4 @@ class SurrogateRule:
 
 def _weigh(values: Tensor, weights: Tensor) -> Tensor:
     """Return values * weights with inf * 0 = 0; overwrites the values."""
-    return keep_where_nonzero(values, weights, out=values).mul_(weights)
+    return keep_where_positive(values, weights.abs(), out=values).mul_(weights)

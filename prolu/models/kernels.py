@@ -30,9 +30,6 @@ from prolu.spec.estimators import (
 
 KernelFunction = Callable[[Tensor], Tensor]
 
-EXP_HELD_ABOVE = 10.0
-GAUSSIAN_ENDS_AT = 13.0
-
 
 def kernel_of(spec: Kernel) -> KernelFunction:
     """Return the function z -> k(z) that `spec` names, element by element."""
@@ -96,7 +93,7 @@ def identity(z: Tensor) -> Tensor:
 
 def exp(z: Tensor) -> Tensor:
     """Return e^min(z, 10)."""
-    return z.clamp(max=EXP_HELD_ABOVE).exp_()
+    return z.clamp(max=10).exp_()
 
 
 def triangle(z: Tensor, *, epsilon: float) -> Tensor:
@@ -109,9 +106,9 @@ def gaussian(z: Tensor, *, epsilon: float) -> Tensor:
 
     There the exponential nears the smallest numbers of float32, where a processor is ten times slower.
     """
-    u = z / epsilon
-    k = u.clamp(-GAUSSIAN_ENDS_AT, GAUSSIAN_ENDS_AT).square_().mul_(-0.5).exp_().div_(epsilon * math.sqrt(2 * math.pi))
-    return keep_where_within(k, u, low=-GAUSSIAN_ENDS_AT, high=GAUSSIAN_ENDS_AT, out=k)
+    u, end = z / epsilon, 13.0
+    k = u.clamp(-end, end).square_().mul_(-0.5).exp_().div_(epsilon * math.sqrt(2 * math.pi))
+    return keep_where_within(k, u, low=-end, high=end, out=k)
 
 
 def sigmoid(z: Tensor, *, epsilon: float) -> Tensor:

@@ -70,15 +70,6 @@ def keep_where_within(values: Tensor, z: Tensor, *, low: float, high: float, out
     return out
 
 
-def keep_where_nonzero(values: Tensor, z: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return values * 1[z != 0]; in all else as `keep_where_positive`."""
-    if out is None:
-        kept: Tensor = torch.ops.aten.hardshrink_backward(values, z, 0)
-        return kept
-    torch.ops.aten.hardshrink_backward.grad_input(values, z, 0, grad_input=out)
-    return out
-
-
 def _where_positive(values: Tensor, z: Tensor, bias: Tensor) -> Tensor:
     """Return values * T(z) in the dtype of values, NaN in the columns where the bias is NaN; overwrites z."""
     unknown = bias.clamp(0, 0)  # 0, or NaN
