@@ -1,6 +1,7 @@
 """What the API says and hears: one model per resource, for the server that writes it and the client that reads it.
 
-Knows the job language and nothing of HTTP, SQL or torch.
+Knows the job language and nothing of HTTP, SQL or torch. Longer than a file should be, since it is a vocabulary: models
+refer to each other across every seam at which it could be cut, and both sides import it as one.
 """
 
 from __future__ import annotations

@@ -54,4 +54,22 @@ SWEEPS: dict[str, Any] = {
             }
         },
     },
+    "seeds": {
+        "summary": "ProLU and TopK, each sparsity twice, so that results have an error: eight runs",
+        "value": {
+            "spec": {
+                "name": "at equal L0",
+                "base": _TOY,
+                "variants": [
+                    {"name": "prolu-ste", "grid": {"sparsity.coefficient": [0.0005, 0.002]}},
+                    {
+                        "name": "topk",
+                        "set": {"sae": {"kind": "topk", "d_sae": 512}, "sparsity": {"kind": "none"}},
+                        "grid": {"sae.k": [4, 16]},
+                    },
+                ],
+                "seeds": [0, 1],
+            }
+        },
+    },
 }
