@@ -1,17 +1,15 @@
-"""The loop: what it reports and when, and each way a run can end."""
+"""The loop: what it reports and when."""
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from prolu.analysis import evaluate
-from prolu.data.places import Interrupted
 from prolu.data.synthetic import SyntheticSource
 from prolu.models import load_sae
 from prolu.models.initialisation import initialise_b_dec
@@ -22,57 +20,14 @@ from prolu.spec.report import (
     Failed,
     MetricPoint,
     Progress,
-    Report,
     Stopped,
     Succeeded,
 )
 from prolu.spec.run import RunSpec
-from prolu.training import CheckpointStore, Learner, load_checkpoint, train
+from prolu.training import CheckpointStore, Learner, load_checkpoint
+from tests.training.running import Clock, run, steps_of, without_progress
 
 SpecMaker = Callable[..., RunSpec]
-
-
-def never() -> None:
-    return None
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def run(
-    spec: RunSpec, source: SyntheticSource, store: CheckpointStore, **options: Any
-) -> tuple[Succeeded | Failed | Stopped, list[Report]]:
-    reports: list[Report] = []
-    given = {"should_stop": never, "sink": reports.append, "clock": Clock()} | options
-    return train(spec, source, checkpoints=store, **given), reports
-
-
-def stop_at(count: int) -> Callable[[], Any]:
-    """Says stop when it is asked for the `count`th time, from 0, and is never asked again.
-
-    It is asked before every step, so that many steps are done then if nothing was evaluated before.
-    """
-    asked = iter(range(count + 1))
-    return lambda: "pause" if next(asked) == count else None
-
-
-def steps_of(reports: list[Report], kind: type[Report], **like: Any) -> list[int]:
-    return [
-        report.step
-        for report in reports
-        if isinstance(report, kind) and all(getattr(report, name) == value for name, value in like.items())
-    ]
-
-
-def without_progress(reports: list[Report]) -> list[Report]:
-    return [report for report in reports if not isinstance(report, Progress)]
 
 
 def test_everything_is_reported_at_its_interval_and_at_the_end(
@@ -237,53 +192,11 @@ def test_estimators_are_compared_after_the_last_step_and_before_its_checkpoint(
     assert measured.gradient_alignment
 
 
-@pytest.mark.parametrize("step", [15, 40])
-def test_a_stop_during_an_evaluation_is_heard_and_the_resume_makes_up_for_it(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, step: int
-) -> None:
-    spec = make_spec(training={"evaluate_every_steps": 15, "gradient_alignment": {"batches": 2, "batch_size": 64}})
-    whole, expected = run(spec, source, store)
-    first: list[Report] = []
-
-    def while_evaluating() -> Any:
-        return "pause" if any(isinstance(r, MetricPoint) and r.step == step for r in first) else None
-
-    again = CheckpointStore(store.root, "runs/b/e1")
-    outcome, _ = run(spec, source, again, sink=first.append, should_stop=while_evaluating)
-    assert outcome == Stopped(step=step, reason="pause")
-    assert steps_of(first, MetricPoint, split="held_out") == list(range(15, step, 15))
-    assert steps_of(first, CheckpointWritten, final=True) == []
-    third = CheckpointStore(store.root, "runs/b/e2")
-    outcome, second = run(spec, source, third, resume_from=f"runs/b/e1/step-{step}")
-    assert outcome == whole
-    assert steps_of(second, CheckpointWritten, final=True) == [40]
-    assert [r for r in [*first, *second] if not isinstance(r, Progress | CheckpointWritten)] == [
-        r for r in expected if not isinstance(r, Progress | CheckpointWritten)
-    ]
-    for name in ("sae.safetensors", "training.safetensors", "config.json"):
-        ends = [Path(store.root, folder, "step-40", name).read_bytes() for folder in ("runs/a/e1", "runs/b/e2")]
-        assert ends[0] == ends[1]
-
-
-def test_a_source_that_notices_the_stop_first_ends_the_run_as_stopped(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    class Attentive(SyntheticSource):
-        def batch(self, step: int, batch_size: int) -> Tensor:
-            if step == 7:
-                raise Interrupted
-            return super().batch(step, batch_size)
-
-    asked = iter([None] * 7)
-    outcome, _ = run(make_spec(), Attentive(source._spec), store, should_stop=lambda: next(asked, None))
-    assert outcome == Stopped(step=7, reason="preempt")
-    assert load_checkpoint(store.root, "runs/a/e1/step-7").config.step == 7
-
-
 def test_training_learns_and_moves_the_biases(
     make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
 ) -> None:
-    outcome, reports = run(make_spec(training={"steps": 300}), source, store)
+    seldom = {"metrics_every_steps": 300, "bias_snapshot_every_steps": 300, "evaluate_every_steps": 300}
+    outcome, reports = run(make_spec(training={"steps": 300} | seldom), source, store)
     assert isinstance(outcome, Succeeded)
     assert outcome.metrics["fvu"] < 0.3
     snapshots = [report.statistics.all for report in reports if isinstance(report, BiasSnapshot)]
@@ -304,144 +217,6 @@ def test_progress_is_spaced_out_by_the_clock(
     training = [report.done for report in reports if isinstance(report, Progress) and report.phase == "training"]
     assert training == [0, 8, 16, 24, 32, 40]
     assert all(report.total == 40 for report in reports if isinstance(report, Progress))
-
-
-@pytest.mark.parametrize("reason", ["cancel", "pause", "preempt", "orphaned"])
-def test_a_run_that_is_asked_to_stop_saves_what_it_trained(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, reason: str
-) -> None:
-    asked = iter([None] * 7 + [reason])
-    outcome, reports = run(make_spec(), source, store, should_stop=lambda: next(asked))
-    assert outcome == Stopped(step=7, reason=reason)
-    assert steps_of(reports, CheckpointWritten, final=False) == [7]
-    assert load_checkpoint(store.root, "runs/a/e1/step-7").config.step == 7
-
-
-def test_stopping_at_a_checkpoint_does_not_write_it_again(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    outcome, reports = run(make_spec(), source, store, should_stop=stop_at(10))
-    assert outcome == Stopped(step=10, reason="pause")
-    assert steps_of(reports, CheckpointWritten) == [10]
-
-
-def test_stopping_before_the_first_step_writes_no_checkpoint(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
-) -> None:
-    outcome, reports = run(make_spec(), source, store, should_stop=stop_at(0))
-    assert outcome == Stopped(step=0, reason="pause")
-    assert steps_of(reports, CheckpointWritten) == []
-    assert not list(tmp_path.iterdir())
-
-
-def test_stopping_right_after_a_resume_writes_nothing_new(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    run(make_spec(), source, store, should_stop=stop_at(7))
-    again = CheckpointStore(store.root, "runs/a/e2")
-    outcome, reports = run(make_spec(), source, again, should_stop=stop_at(0), resume_from="runs/a/e1/step-7")
-    assert outcome == Stopped(step=7, reason="pause")
-    assert without_progress(reports) == []
-
-
-def test_a_run_resumed_after_its_last_step_is_evaluated_and_succeeds(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    first, _ = run(make_spec(), source, store)
-    again = CheckpointStore(store.root, "runs/a/e2")
-    second, reports = run(make_spec(), source, again, resume_from="runs/a/e1/step-40")
-    assert second == first
-    assert steps_of(reports, MetricPoint, split="held_out") == [40]
-    assert steps_of(reports, CheckpointWritten) == []
-
-
-def test_a_loss_that_becomes_nan_fails_the_run_and_keeps_its_checkpoints(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
-) -> None:
-    class Spoilt(SyntheticSource):
-        def batch(self, step: int, batch_size: int) -> Tensor:
-            x = super().batch(step, batch_size)
-            return x.fill_(float("nan")) if step == 12 else x
-
-    outcome, reports = run(make_spec(training={"metrics_every_steps": 40}), Spoilt(source._spec), store)
-    assert isinstance(outcome, Failed)
-    assert outcome.failure_class == "nan_loss"
-    assert "The loss became NaN or infinite at step 13" in outcome.message
-    assert "training.optimizer.learning_rate (now 0.01)" in outcome.message
-    assert outcome.step == 15  # the next time anything was due
-    assert steps_of(reports, CheckpointWritten) == [10]
-    assert [path.name for path in (tmp_path / "runs/a/e1").iterdir()] == ["step-10"]
-
-
-def test_an_absurd_learning_rate_ends_as_nan_loss_with_only_finite_reports(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
-) -> None:
-    training = {"optimizer": {"kind": "adam", "learning_rate": 1e30}, "lr_warmup_steps": 0, "checkpoint_every_steps": 1}
-    outcome, reports = run(make_spec(training=training), source, store)
-    assert isinstance(outcome, Failed)
-    assert outcome.failure_class == "nan_loss"
-    for report in without_progress(reports):
-        assert "NaN" not in report.model_dump_json()
-    for file in tmp_path.rglob("sae.safetensors"):
-        assert all(torch.isfinite(parameter).all() for parameter in load_sae(file).parameters())
-
-
-def test_stopping_a_run_whose_loss_is_nan_writes_no_checkpoint(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, tmp_path: Path
-) -> None:
-    class Spoilt(SyntheticSource):
-        def batch(self, step: int, batch_size: int) -> Tensor:
-            return super().batch(step, batch_size).fill_(float("inf"))
-
-    outcome, _ = run(make_spec(), Spoilt(source._spec), store, should_stop=stop_at(2))
-    assert isinstance(outcome, Failed)
-    assert outcome.failure_class == "nan_loss"
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_checkpoint_that_cannot_be_written_is_a_storage_failure(
-    make_spec: SpecMaker, source: SyntheticSource, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    outcome, _ = run(make_spec(), source, CheckpointStore(str(tmp_path / "file"), "runs/a/e1"))
-    assert isinstance(outcome, Failed)
-    assert (outcome.failure_class, outcome.step) == ("storage", 10)
-    assert "Not a directory" in outcome.message
-    assert "StorageError" in outcome.traceback_tail
-
-
-def test_a_checkpoint_that_cannot_be_resumed_from_is_a_failure_of_its_own_and_never_a_fresh_start(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    outcome, reports = run(make_spec(), source, store, resume_from="runs/a/e0/step-10")
-    assert isinstance(outcome, Failed)
-    assert (outcome.failure_class, outcome.step) == ("bad_checkpoint", 0)
-    assert reports == []
-
-
-def test_a_gpu_out_of_memory_is_its_own_failure(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
-) -> None:
-    class TooLarge(SyntheticSource):
-        def batch(self, step: int, batch_size: int) -> Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    outcome, _ = run(make_spec(), TooLarge(source._spec), store)
-    assert isinstance(outcome, Failed)
-    assert outcome.failure_class == "gpu_oom"
-    assert "lower training.batch_size (now 32)" in outcome.message
-
-
-@pytest.mark.parametrize("error", [OSError("disk gone"), ValueError("bad shard")])
-def test_what_the_source_raises_is_passed_on(
-    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, error: Exception
-) -> None:
-    class Broken(SyntheticSource):
-        def batch(self, step: int, batch_size: int) -> Tensor:
-            raise error
-
-    with pytest.raises(type(error), match=str(error)):
-        run(make_spec(), Broken(source._spec), store)
 
 
 def test_every_report_survives_json(make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore) -> None:

@@ -155,17 +155,19 @@ def spec_of(name: str, places: Places) -> RunSpec:
 
 
 @pytest.fixture(scope="module")
-def ended(places: Places, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Every run of the table, undisturbed, and stopped at a random step and resumed, all in one new process."""
+def ended(request: pytest.FixtureRequest, places: Places, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Every run that is asked for, undisturbed, and stopped at a random step and resumed, all in one new process."""
     seed = int(os.environ.get("PROLU_TEST_SEED", random.SystemRandom().randrange(2**32)))
     print(f"PROLU_TEST_SEED={seed} stops at the same steps again")  # noqa: T201  pytest shows it with a failure
     chance = random.Random(seed)  # noqa: S311
+    stop_steps = {name: chance.randrange(1, STEPS) for name in TABLE}
+    asked_for = [item.callspec.params["name"] for item in request.session.items if item.path == request.path]
     runs: dict[str, Ended] = {}
     orders = []
-    for name in TABLE:
+    for name in asked_for:
         spec, folder = spec_of(name, places), tmp_path_factory.mktemp("run")
         source = open_source(spec.data, places=places, notify=lambda _progress: None, should_stop=lambda: False)
-        whole, pieced, stop_step = folder / "whole", folder / "pieced", chance.randrange(1, STEPS)
+        whole, pieced, stop_step = folder / "whole", folder / "pieced", stop_steps[name]
         reports: list[Report] = []
         outcome = train(
             spec,
