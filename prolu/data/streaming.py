@@ -105,13 +105,15 @@ class StreamingSource:
         return self._order[1]
 
     def _chunk(self, number: int, chunk: int) -> Float[Tensor, "rows d_in"]:
-        """Return the activations of a chunk of pass `number`; room is made for it before it is filled."""
+        """Return the activations of a chunk of pass `number`; room is made for it before it is filled.
+
+        The chunk that was filled first is the first to go: read in sequence, it is the one that is done with.
+        """
         key = (number, chunk)
         if key not in self._buffer:
             while len(self._buffer) >= _BUFFERED:
                 del self._buffer[next(iter(self._buffer))]
             self._buffer[key] = self._filled(self._reading_order(number).contexts(chunk))
-        self._buffer[key] = self._buffer.pop(key)  # the last used is the last to go
         return self._buffer[key]
 
     def _filled(self, numbers: np.typing.NDArray[np.int64]) -> Float[Tensor, "rows d_in"]:

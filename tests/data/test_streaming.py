@@ -119,23 +119,20 @@ def test_at_most_two_chunks_are_in_memory(places: Places) -> None:
         assert sum(len(chunk) for chunk in source._buffer.values()) < BUFFER + 2 * 16
 
 
-def test_a_training_set_smaller_than_the_buffer_is_run_once_a_pass(places: Places) -> None:
-    source = _open(places, buffer_tokens=10_000)
+@pytest.mark.parametrize(
+    ("buffer_tokens", "chunks", "fillings"),
+    [(10_000, 1, 1), (2 * ROWS, 1, 1), (ROWS, 2, 2), (BUFFER, 6, 7)],
+)
+def test_a_pass_fills_each_chunk_once_and_its_last_one_twice_if_there_are_more_than_two(
+    places: Places, monkeypatch: pytest.MonkeyPatch, buffer_tokens: int, chunks: int, fillings: int
+) -> None:
+    source = _open(places, buffer_tokens=buffer_tokens)
     assert isinstance(source, StreamingSource)
-    fills = 0
-    fill = source._filled
-
-    def counted(numbers: Any) -> torch.Tensor:
-        nonlocal fills
-        fills += 1
-        return fill(numbers)
-
-    source._filled = counted  # type: ignore[method-assign]
+    fill, filled = source._filled, []
+    monkeypatch.setattr(source, "_filled", lambda numbers: filled.append(tuple(numbers)) or fill(numbers))
     batches = [source.batch(step, 60) for step in range(10)]
-    assert fills == 1
+    assert (len(set(filled)), len(filled)) == (chunks, fillings)
     assert _same_rows(torch.cat(batches), _open(places).batch(0, ROWS))
-    source.batch(10, 60)
-    assert fills == 2
 
 
 def test_only_token_ids_and_held_out_activations_lie_on_disk(places: Places) -> None:
