@@ -24,7 +24,7 @@ PEERS_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(PEERS)/python $(PI
 .PHONY: help
 help:  ## List the targets
 	@echo "prolu: a shared training service for sparse autoencoders. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: install
 install: $(STAMP)  ## Make .venv with everything that is needed; about 4 minutes and 3 GB, seconds when it is there
@@ -80,6 +80,14 @@ test: install peers  ## Run the whole suite, with a real PostgreSQL, a real Ray,
 .PHONY: demo
 demo: install  ## Train the demo sweep on this machine; tables and pictures go to build/demo
 	$(BIN)/python examples/demo.py --began $(BEGAN)
+
+.PHONY: questions
+questions: install  ## Run the sweeps of the ten questions at their small size, about an hour; answers go to build/questions
+	$(BIN)/python benchmarks/questions.py
+
+.PHONY: bench-science
+bench-science: install  ## Compare the families of the exchange on real activations, about two hours; answers go to build/science
+	$(BIN)/python benchmarks/science.py
 
 .PHONY: up
 up: install  ## Run the whole service on this machine until Ctrl-C

@@ -5,15 +5,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer.main
 
 from prolu.client import Client
+from prolu.client.cli.app import app
 from prolu.client.runs import Runs
 from prolu.client.wire import RunSummary
-from prolu.spec import RunSpec, SweepSpec, parse, validate
+from prolu.spec import RunSpec, SweepSpec, named_preset, parse, validate, with_preset
 from service.domain.expansion import expand
 from tests.client.desk import RUN, Desk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+QUESTIONS = sorted((EXAMPLES / "questions").glob("*.yaml"))
 
 
 def test_the_demo_sweep_means_four_alternatives_with_two_coefficients_each_on_one_extraction() -> None:
@@ -33,6 +37,41 @@ def test_the_demo_sweep_means_four_alternatives_with_two_coefficients_each_on_on
 def test_the_synthetic_example_is_a_run() -> None:
     spec = validate(parse((EXAMPLES / "synthetic.yaml").read_text()), RunSpec)
     assert spec.data.kind == "synthetic"
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_the_sweep_of_each_question_means_runs_on_one_extraction_at_both_sizes(path: Path) -> None:
+    document = parse(path.read_text())
+    for sized in (document, with_preset(document, named_preset("post"))):
+        points = expand(validate(sized, SweepSpec))
+        assert len({point.spec.data_digest() for point in points}) == 1
+        assert len({point.digest for point in points}) == len(points)
+
+
+def test_there_is_a_sweep_for_each_of_the_ten_questions() -> None:
+    assert [path.stem[:2] for path in QUESTIONS] == [f"{number:02}" for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_each_question_says_what_to_ask_in_words_that_the_command_knows(path: Path) -> None:
+    (line,) = [line for line in path.read_text().splitlines() if line.startswith("# Ask: prolu ")]
+    name, *words = line.removeprefix("# Ask: prolu ").split()
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_science_sweep_trains_every_family_at_five_levels_with_two_seeds() -> None:
+    points = expand(validate(parse((BENCHMARKS / "science.yaml").read_text()), SweepSpec))
+    families = {point.variant for point in points}
+    assert {"relu-l1", "relu-sqrt_l1", "prolu-relu_like", "prolu-ste", "prolu_hybrid", "gated", "topk", "jumprelu"} <= (
+        families
+    )
+    for family in families:
+        own = [point.spec for point in points if point.variant == family]
+        assert len({spec.training.seed for spec in own}) == 2
+        assert len(own) == 10
+    assert len({point.spec.data_digest() for point in points}) == 1
 
 
 def test_the_demo_cancels_leftovers_and_passes_over_what_ends_meanwhile(

@@ -1,0 +1,116 @@
+"""`make questions`: run the sweep of each of the ten questions at its small size, ask its query, and keep the answers.
+
+    .venv/bin/python benchmarks/questions.py [04-hybrid 05-which-half ...] [--to build/questions]
+
+Writes summary.json (the numbers behind each answer) and the picture of each question that has one. The service's data is kept
+below the same folder: a call that was interrupted goes on where it stopped. Exit status 0 only if every run succeeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from running import finish, read_sweep, submit_or_find, training_seconds, write_json
+
+from prolu.client import Client, ProluError
+from prolu.client.plots import alignment_figure, bias_figure, biases_of_sweep, frontier_figure, level_figure, save
+from prolu.client.up.private import private_service
+
+QUESTIONS = Path(__file__).resolve().parents[1] / "examples" / "questions"
+BUILD = Path(__file__).resolve().parents[1] / "build" / "questions"
+
+_METRICS = ("l0", "fvu", "ce_loss_score", "dead_fraction")
+_BIASES = ("fraction_negative", "fraction_zero", "fraction_positive", "median", "min", "max")
+
+
+def main() -> int:
+    """Run the sweeps; return the exit status."""
+    known = sorted(path.stem for path in QUESTIONS.glob("*.yaml"))
+    parser = argparse.ArgumentParser(description="Run the sweeps of the ten questions; answers go to build/questions.")
+    parser.add_argument("names", nargs="*", metavar="QUESTION", help=f"which of {', '.join(known)}; by default all")
+    parser.add_argument("--to", type=Path, default=BUILD, help="where everything goes")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(known):
+        parser.error(f"there is no question {min(unknown)!r}; known are {', '.join(known)}")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
+    answers: dict[str, Any] = {}
+    succeeded = True
+    try:
+        with private_service(arguments.to / "data") as (url, token), Client(url, token) as client:
+            for name in arguments.names or known:
+                answers[name], fine = answer(client, name, arguments.to)
+                succeeded &= fine
+                if not arguments.names:
+                    write_json(arguments.to / "summary.json", answers)
+    except KeyboardInterrupt:
+        print("questions: interrupted; call it again to go on", file=sys.stderr)
+        return 130
+    except ProluError as error:
+        print(f"questions: {error}", file=sys.stderr)
+        return 1
+    return 0 if succeeded else 1
+
+
+def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], bool]:
+    """Run one sweep and ask its query; return the numbers, and whether every run succeeded."""
+    sweep = submit_or_find(client, read_sweep(QUESTIONS / f"{name}.yaml"), folder / f"{name}.json")
+    succeeded = finish(client, sweep)
+    found: dict[str, Any] = {
+        "runs": sweep.count,
+        "training_seconds": round(training_seconds(client, sweep)),
+        "points": points(client, sweep.id),
+    }
+    if name in _PICTURES:
+        picture = folder / f"{name}.png"
+        save(_PICTURES[name](client, sweep.id), picture)
+        print(f"wrote {picture}")
+    alignment = [
+        {"run": run.name, **one.model_dump(mode="json")}
+        for run in client.sweeps.runs(sweep.id)
+        for measured in client.runs.diagnostics(run.id)
+        for one in measured.gradient_alignment
+    ]
+    return found | ({"gradient_alignment": alignment} if alignment else {}), succeeded
+
+
+def points(client: Client, sweep: UUID) -> list[dict[str, Any]]:
+    """One entry per point of a sweep, over its seeds: the metrics and the biases that the README quotes."""
+    return [
+        {
+            "variant": group.variant,
+            "level": group.level.value if group.level else None,
+            "set": group.set,
+            "seeds": group.seeds,
+            "metrics": {name: group.metrics[name].model_dump() for name in _METRICS if name in group.metrics},
+            "bias": {name: group.bias[name].model_dump() for name in _BIASES if name in group.bias},
+        }
+        for group in client.sweeps.results_over_seeds(sweep)
+    ]
+
+
+def _draw_alignment(client: Client, sweep: UUID) -> Any:
+    """The updates of the penalty of the sweep's last run, which is where the question is."""
+    last = client.sweeps.runs(sweep)[-1]
+    (measured,) = client.runs.diagnostics(last.id)
+    return alignment_figure(measured.gradient_alignment, part="penalty", title=last.name)
+
+
+_PICTURES: dict[str, Callable[[Client, UUID], Any]] = {
+    "01-biases": lambda client, sweep: bias_figure(biases_of_sweep(client, sweep)),
+    "02-coefficient": lambda client, sweep: level_figure(client.sweeps.bias_statistics(sweep)),
+    "03-slack": lambda client, sweep: level_figure(client.sweeps.bias_statistics(sweep)),
+    "04-hybrid": lambda client, sweep: frontier_figure(client.sweeps.results_over_seeds(sweep)),
+    "07-relu-ste": lambda client, sweep: frontier_figure(client.sweeps.results_over_seeds(sweep)),
+    "08-alignment": _draw_alignment,
+    "09-frontier": lambda client, sweep: frontier_figure(client.sweeps.results(sweep)),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""`make bench-science`: train the families of the ProLU exchange on real activations, and measure what came out.
+
+    .venv/bin/python benchmarks/science.py [--sweep benchmarks/science.yaml] [--to build/science]
+
+Writes frontier.{parquet,png} (L0 against cross-entropy score and FVU, by family), biases.{parquet,png} (the distribution of
+biases by coefficient) and summary.json. The service's data is kept below the same folder: a call that was interrupted goes on
+where it stopped. Exit status 0 only if every run succeeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from running import CallTimes, finish, read_sweep, submit_or_find, training_seconds, write_json
+from science_tables import bias_rows, frontier_rows, summary, write_parquet
+
+from prolu.client import Client, ProluError
+from prolu.client.plots import frontier_figure, level_figure, save
+from prolu.client.up.private import private_service
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Run the benchmark; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description="Train the families of the ProLU exchange; answers go to build/science."
+    )
+    parser.add_argument("--sweep", type=Path, default=HERE / "science.yaml", help="the sweep to train")
+    parser.add_argument("--to", type=Path, default=HERE.parent / "build" / "science", help="where everything goes")
+    arguments = parser.parse_args()
+    spec, folder = read_sweep(arguments.sweep), arguments.to
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
+    times = CallTimes(folder / "calls.json")
+    try:
+        with private_service(folder / "data") as (url, token), Client(url, token) as client:
+            sweep = submit_or_find(client, spec, folder / "sweep.json")
+            succeeded = finish(client, sweep)
+            results, over_seeds = client.sweeps.results(sweep.id), client.sweeps.results_over_seeds(sweep.id)
+            last_biases = client.sweeps.bias_statistics(sweep.id)
+            seconds = training_seconds(client, sweep)
+    except KeyboardInterrupt:
+        times.keep()
+        print("bench-science: interrupted; call it again to go on", file=sys.stderr)
+        return 130
+    except ProluError as error:
+        print(f"bench-science: {error}", file=sys.stderr)
+        return 1
+    frontier, biases = frontier_rows(results), bias_rows(last_biases)
+    write_parquet(frontier, folder / "frontier.parquet")
+    write_parquet(biases, folder / "biases.parquet")
+    save(frontier_figure(over_seeds), folder / "frontier.png")
+    save(level_figure(last_biases), folder / "biases.png")
+    write_json(
+        folder / "summary.json",
+        summary(frontier, biases) | {"seconds": {"calls": round(times.keep()), "training": round(seconds)}},
+    )
+    for name in ("frontier.parquet", "frontier.png", "biases.parquet", "biases.png", "summary.json"):
+        print(f"wrote {folder / name}")
+    return 0 if succeeded else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
