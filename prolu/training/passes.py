@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,4 +31,6 @@ def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "induct
     if not spec.training.compile:
         return plain
     # Of one process's many runs, each has its own compiled code; shared, it would count as recompiled and be given up.
-    return torch.compile(plain, fullgraph=True, dynamic=False, isolate_recompiles=True, backend=backend)
+    own_code: dict[str, Any] = {"isolate_recompiles": True}  # torch's overloads do not name it
+    compiled: Pass = torch.compile(plain, fullgraph=True, dynamic=False, backend=backend, **own_code)
+    return compiled

@@ -150,7 +150,7 @@ def spec_of(name: str, places: Places) -> RunSpec:
         "lr_warmup_steps": 4,
         "lr_decay_steps": 6,
         "dead_window_tokens": 100,
-        "metrics_every_steps": 3,
+        "metrics_every_steps": 5,
         "evaluate_every_steps": 11,
         "bias_snapshot_every_steps": 4,
     }
