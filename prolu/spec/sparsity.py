@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec
+from prolu.spec.base import Integer, Number, Spec, refusal
 
 
 class L0Controller(Spec):
@@ -34,6 +34,14 @@ class _Sparsity(Spec):
     """Steps over which the coefficient rises linearly from 0. Default 0, as in the post."""
     controller: L0Controller | None = None
     """Steers lambda to a target l0, beginning with `coefficient` once it is warm; by default nobody does."""
+
+    @model_validator(mode="after")
+    def _controller_can_steer(self) -> Self:
+        if self.controller is not None and self.coefficient == 0:
+            raise refusal(
+                "is 0, and a controller only multiplies it; begin with a small one such as 1e-4", "coefficient"
+            )
+        return self
 
 
 class L1(_Sparsity):

@@ -73,6 +73,17 @@ def test_estimators_are_compared_on_prolu_alone(mistakes):
     assert mistake[0] == "/training/gradient_alignment"
 
 
+def test_a_controller_begins_with_something_to_multiply(mistakes):
+    steered = {"kind": "l1", "controller": {"target_l0": 4.0}}
+    assert mistakes(_run({"kind": "prolu"}, {**steered, "coefficient": 1e-4})) == []
+    assert mistakes(_run({"kind": "prolu"}, {**steered, "coefficient": 0.0})) == [
+        (
+            "/sparsity/coefficient",
+            "sparsity.coefficient is 0, and a controller only multiplies it; begin with a small one such as 1e-4.",
+        )
+    ]
+
+
 def test_every_kernel_and_form_can_be_asked_for():
     for kernel in ["heaviside", "unit", "rectangle", "clamp01", "clamp11", "identity", "exp", "triangle", "gaussian"]:
         for form in ["gate", "product"]:
