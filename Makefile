@@ -7,12 +7,15 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # The Python that makes the environment; at least 3.11.
 PYTHON ?= python3
+# Processes that share the tests; each starts a PostgreSQL of its own and computes with one thread.
+TEST_PROCESSES ?= 2
 # More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
 PYTEST_ARGS ?=
 
 BEGAN := $(shell date +%s)
 BIN := .venv/bin
 STAMP := .venv/installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 # pip compiles with one core what compileall compiles with all of them. Files for a later Python, which torch brings
 # along, do not compile; nothing imports them, so compileall's exit code is ignored.
 PIP_INSTALL := -m pip install --quiet --quiet --no-compile
@@ -71,11 +74,11 @@ check: install  ## Check format, lint, types and imports, then run the unit test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -m "not ray and not model and not peers" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
+	$(PYTEST) -m "not ray and not model and not peers" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
 
 .PHONY: test
 test: install peers  ## Run the whole suite, with a real PostgreSQL, a real Ray, a real language model and the real SAELens
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: demo
 demo: install  ## Train the demo sweep on this machine; tables and pictures go to build/demo
