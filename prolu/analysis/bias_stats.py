@@ -45,6 +45,7 @@ def bias_statistics(
     """Return the statistics of the biases b and of max(0, -b): of all latents, of those in `alive`, and of the others.
 
     `firing_frequency` is a share of tokens; `previous` are the step and the biases of the snapshot before, if there was one.
+    A sign flip is a change between b < 0 and b > 0 since then: leaving the zero that biases begin at, or reaching it, is none.
     Computed in float64 from the values as they are, in units of the projection m, all of which must be finite.
 
     A joint histogram has the bias in rows and at most 32 bins of equal width along each side, its edges multiples of a round
@@ -118,7 +119,7 @@ def _change(biases: _Values, since_step: int, before: _Values) -> BiasChange:
     drift = biases - before
     return BiasChange(
         since_step=since_step,
-        sign_flips=int(np.count_nonzero((biases < 0) != (before < 0))),
+        sign_flips=int(np.count_nonzero(np.sign(biases) * np.sign(before) < 0)),
         drift_mean=float(drift.mean()),
         drift_rms=float(np.sqrt(np.mean(np.square(drift)))),
     )

@@ -94,7 +94,7 @@ class BiasChange(Record):
     since_step: int
     """Step of the snapshot before."""
     sign_flips: int
-    """Latents whose bias changed from negative to not negative, or back."""
+    """Latents whose bias changed from negative to positive, or back; a bias of exactly 0, then or now, is no flip."""
     drift_mean: float
     """Mean of b now minus b then."""
     drift_rms: float

@@ -22,13 +22,14 @@ def statistics_of(
     frequencies: list[float] | None = None,
     norms: list[float] | None = None,
     previous: tuple[int, list[float]] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> BiasStatistics:
     return bias_statistics(
-        torch.tensor(values),
+        torch.tensor(values, dtype=dtype),
         alive=torch.tensor(alive or [True] * len(values)),
         firing_frequency=torch.tensor(frequencies or [0.01] * len(values)),
         decoder_norms=torch.tensor(norms or [1.0] * len(values)),
-        previous=None if previous is None else (previous[0], torch.tensor(previous[1])),
+        previous=None if previous is None else (previous[0], torch.tensor(previous[1], dtype=dtype)),
     )
 
 
@@ -140,9 +141,21 @@ def test_change_counts_sign_flips_and_drift_since_the_snapshot_before() -> None:
     change = statistics_of([-1.0, 0.0, 2.0, -3.0], previous=(40, [-2.0, -1.0, -1.0, 0.0])).change
     assert change is not None
     assert change.since_step == 40
-    assert change.sign_flips == 3  # -1 to 0, -1 to 2, 0 to -3: from negative to not negative, or back
+    assert change.sign_flips == 1  # -1 to 2; neither -1 to 0 nor 0 to -3 changes between negative and positive
     assert change.drift_mean == (1 + 1 + 3 - 3) / 4
     assert change.drift_rms == math.sqrt((1 + 1 + 9 + 9) / 4)
+
+
+def test_a_bias_that_leaves_the_zero_it_began_at_is_no_sign_flip() -> None:
+    change = statistics_of([-1.0, -1e-30, 0.5, -0.0], previous=(0, [0.0, -0.0, 0.0, 0.0])).change
+    assert change is not None
+    assert change.sign_flips == 0
+
+
+def test_sign_flips_count_both_directions_of_the_smallest_numbers() -> None:
+    change = statistics_of([1e-300, -1e-300], previous=(0, [-1e-300, 1e-300]), dtype=torch.float64).change
+    assert change is not None
+    assert change.sign_flips == 2
 
 
 def test_density_counts_latents_by_the_decade_they_fire_in() -> None:
