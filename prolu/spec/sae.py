@@ -57,8 +57,8 @@ class JumpReluSae(_Sae):
     """Tag of the union."""
     bandwidth: Annotated[Number, Field(gt=0)] = 0.05
     """Width epsilon of the rectangle kernel, in units of z. Default 0.05: the paper's 0.001 for unit-norm input * sqrt(2304)."""
-    initial_threshold: Annotated[Number, Field(ge=0)] = 0.05
-    """theta at the start, in units of z. Default 0.05: like the paper, equal to the default bandwidth."""
+    initial_threshold: Annotated[Number, Field(ge=0)] = 0.5
+    """theta at the start, in units of z. Default 0.5: it moves by about lr per step, and the paper trains far longer."""
 
 
 class GatedSae(_Sae):
@@ -96,7 +96,11 @@ class TopKSae(_TopK):
 
 class _BatchTopK(_TopK):
     threshold_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.999
-    """Decay of the moving average of the smallest act of a batch, the threshold of inference. Default 0.999."""
+    """Decay of the moving average of the smallest act of a batch, the threshold of inference. Default 0.999.
+
+    The average begins with a shorter memory, a tenth of the run so far: batch t = 1, 2, ... has the weight
+    max(10/(t + 9), 1 - threshold_decay).
+    """
 
 
 class BatchTopKSae(_BatchTopK):

@@ -27,7 +27,9 @@ class NoPenalty(Spec):
     """Tag of the union."""
 
 
-class _Sparsity(Spec):
+class Penalty(Spec):
+    """What all penalties have in common."""
+
     coefficient: Annotated[Number, Field(ge=0)]
     """lambda, the weight of the penalty beside the reconstruction loss. Its scale depends on `training.reconstruction`."""
     warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
@@ -44,14 +46,14 @@ class _Sparsity(Spec):
         return self
 
 
-class L1(_Sparsity):
+class L1(Penalty):
     """lambda * mean over the batch of sum_i acts_i; of a gated SAE, of relu(m + b_gate)."""
 
     kind: Literal["l1"] = "l1"
     """Tag of the union."""
 
 
-class SqrtL1(_Sparsity):
+class SqrtL1(Penalty):
     """lambda * mean over the batch of sum_i sqrt(acts_i + epsilon), the post's second baseline."""
 
     kind: Literal["sqrt_l1"] = "sqrt_l1"
@@ -60,14 +62,14 @@ class SqrtL1(_Sparsity):
     """Keeps the gradient finite at acts = 0. Default 1e-6, as in the post."""
 
 
-class L1DecoderNorm(_Sparsity):
+class L1DecoderNorm(Penalty):
     """lambda * mean over the batch of sum_i acts_i * ||W_dec_i||, for decoders of free norm (Anthropic, April 2024 update)."""
 
     kind: Literal["l1_decoder_norm"] = "l1_decoder_norm"
     """Tag of the union."""
 
 
-class Tanh(_Sparsity):
+class Tanh(Penalty):
     """lambda * mean over the batch of sum_i tanh(scale * acts_i * ||W_dec_i||) (Anthropic, January 2025 update)."""
 
     kind: Literal["tanh"] = "tanh"
@@ -76,7 +78,7 @@ class Tanh(_Sparsity):
     """How soon an act counts as one. Default 4, Anthropic's."""
 
 
-class L0(_Sparsity):
+class L0(Penalty):
     """lambda * mean over the batch of sum_i 1[z_i > theta_i], for `jumprelu`: theta gets -(1/epsilon) K((z - theta)/epsilon)."""
 
     kind: Literal["l0"] = "l0"

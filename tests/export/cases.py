@@ -78,7 +78,7 @@ def make_config(sae: dict[str, Any], normalisation: str = "none", **data: Any) -
     document = {
         "data": {"kind": "synthetic", "d_in": D_IN, "normalisation": normalisation, **data},
         "sae": sae,
-        "sparsity": {"kind": "none"} if top_k else {"kind": "l1", "coefficient": 0.01},
+        "sparsity": {"kind": "none"} if top_k else {"kind": "l1_decoder_norm", "coefficient": 0.01},
         "training": {"steps": 5},
     }
     spec = RunSpec.model_validate(document)

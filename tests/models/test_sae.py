@@ -15,9 +15,9 @@ def test_a_new_sae_has_unit_rows_a_tied_encoder_and_zero_biases(member: Member) 
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(sae.d_sae))
     assert torch.equal(sae.W_enc, sae.W_dec.T)
     others = {name: parameter for name, parameter in sae.named_parameters() if not name.startswith("W_")}
-    thresholds = others.pop("threshold", torch.tensor(0.05))
+    thresholds = others.pop("threshold", torch.tensor(0.5))
     assert not any(bias.any() for bias in others.values())
-    assert (thresholds == 0.05).all()
+    assert (thresholds == 0.5).all()
     assert {parameter.dtype for parameter in sae.parameters()} == {torch.float32}
 
 

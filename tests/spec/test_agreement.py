@@ -97,3 +97,28 @@ def test_every_kernel_and_form_can_be_asked_for():
 def test_a_switch_is_true_or_false_and_nothing_else(mistakes):
     run = _run({"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, **parse("compile: 'yes'"))
     assert [place for place, _ in mistakes(run)] == ["/training/compile"]
+
+
+@pytest.mark.parametrize("kind", ["l1", "sqrt_l1"])
+def test_a_free_decoder_would_cheat_a_penalty_that_does_not_see_its_norms(kind, mistakes):
+    (mistake,) = mistakes(_run({"kind": "relu", "decoder_norm": "free"}, {"kind": kind, "coefficient": 1.0}))
+    assert mistake[0] == "/sparsity/kind"
+    assert (
+        mistakes(_run({"kind": "relu", "decoder_norm": "free"}, {"kind": "l1_decoder_norm", "coefficient": 1.0})) == []
+    )
+
+
+def _controlled(**controller):
+    return {"kind": "l1", "coefficient": 1.0, "controller": {"target_l0": 3, **controller}}
+
+
+def test_a_controller_aims_at_latents_that_are_there(mistakes):
+    (mistake,) = mistakes(_run({"kind": "relu"}, _controlled(target_l0=9)))
+    assert mistake[0] == "/sparsity/controller/target_l0"
+
+
+def test_a_controller_that_every_resample_pauses_until_the_next_is_refused(mistakes):
+    resampling = {"every_steps": 4}
+    assert mistakes(_run({"kind": "relu"}, _controlled(pause_steps=3), resampling=resampling)) == []
+    (mistake,) = mistakes(_run({"kind": "relu"}, _controlled(pause_steps=4), resampling=resampling))
+    assert mistake[0] == "/sparsity/controller/pause_steps"

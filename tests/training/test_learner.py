@@ -17,6 +17,7 @@ from prolu.training.schedules import learning_rate, penalty_coefficient
 
 SpecMaker = Callable[..., RunSpec]
 
+SEES_NORMS = {"kind": "l1_decoder_norm", "coefficient": 0.01}
 KINDS = [
     pytest.param({"kind": "relu", "d_sae": 40}, {"kind": "l1", "coefficient": 0.01}, id="relu l1"),
     pytest.param({"kind": "relu", "d_sae": 40}, {"kind": "sqrt_l1", "coefficient": 0.01}, id="relu sqrt_l1"),
@@ -76,6 +77,8 @@ def test_steps_equal_the_plain_reference(
 ) -> None:
     # epsilon is large beside rounding, so that gradients that should be 0 do not decide the sign of a step
     training = {"reconstruction": reconstruction, "optimizer": {"kind": "adam", "learning_rate": 0.01, "epsilon": 1e-4}}
+    if decoder_norm == "free":
+        sparsity = {**sparsity, "kind": "l1_decoder_norm"}
     spec = make_spec(sae=sae | {"decoder_norm": decoder_norm}, sparsity=sparsity, training=training)
     learner = Learner(spec, source.d_in)
     for step in range(12):
@@ -92,7 +95,7 @@ def test_decoder_rows_keep_norm_one(make_spec: SpecMaker, source: SyntheticSourc
 
 
 def test_free_decoder_rows_may_grow(make_spec: SpecMaker, source: SyntheticSource) -> None:
-    learner = Learner(make_spec(sae={"decoder_norm": "free"}), source.d_in)
+    learner = Learner(make_spec(sae={"decoder_norm": "free"}, sparsity=SEES_NORMS), source.d_in)
     for step in range(30):
         learner.step(source.batch(step, 32))
     assert (learner.sae.W_dec.norm(dim=1) - 1).abs().max() > 1e-3
@@ -134,7 +137,8 @@ def test_clipping_bounds_the_norm_of_all_gradients_together(
     moments = {}
     for clip in (None, 1e-3):
         learner = Learner(
-            make_spec(sae={"decoder_norm": decoder_norm}, training={"gradient_clip_norm": clip}), source.d_in
+            make_spec(sae={"decoder_norm": decoder_norm}, sparsity=SEES_NORMS, training={"gradient_clip_norm": clip}),
+            source.d_in,
         )
         learner.step(x)
         training = learner.checkpoint().training

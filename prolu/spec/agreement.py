@@ -1,0 +1,83 @@
+"""What the parts of a run must agree on: each refusal stands at the field that can be changed."""
+
+from __future__ import annotations
+
+from prolu.spec.base import refusal
+from prolu.spec.sae import SaeSpec
+from prolu.spec.sparsity import L0, L1, NoPenalty, Penalty, SparsitySpec, SqrtL1
+from prolu.spec.training import TrainingSpec
+
+TOP_K = ("topk", "batch_topk", "matryoshka_batch_topk")
+
+
+def require_agreement(sae: SaeSpec, sparsity: SparsitySpec, training: TrainingSpec) -> None:
+    """Raise the refusal of the first thing on which the parts do not agree."""
+    _norm_suits(sae, sparsity)
+    _penalty_suits(sae, sparsity)
+    if not isinstance(sparsity, NoPenalty):
+        _schedule_fits(sae, sparsity, training)
+    if training.gradient_alignment is not None and sae.kind not in ("prolu", "prolu_hybrid"):
+        raise refusal(
+            f"compares estimators of ProLU, and sae.kind is {sae.kind!r}; leave it out or train prolu",
+            "training",
+            "gradient_alignment",
+        )
+
+
+def _norm_suits(sae: SaeSpec, sparsity: SparsitySpec) -> None:
+    if sae.decoder_norm == "unit" and sae.decoder_init_norm != 1.0:
+        raise refusal(
+            f"is {sae.decoder_init_norm:g}, but sae.decoder_norm 'unit' keeps every row at norm 1; "
+            "leave it at 1 or choose decoder_norm: free",
+            "sae",
+            "decoder_init_norm",
+        )
+    if sae.decoder_norm == "free" and isinstance(sparsity, L1 | SqrtL1):
+        raise refusal(
+            f"is {sparsity.kind!r}, which small acts with long decoder rows cheat when sae.decoder_norm is 'free'; "
+            "choose l1_decoder_norm, or decoder_norm: unit",
+            "sparsity",
+            "kind",
+        )
+
+
+def _penalty_suits(sae: SaeSpec, sparsity: SparsitySpec) -> None:
+    match sparsity:
+        case NoPenalty() if sae.kind not in TOP_K:
+            why = f"is 'none', but nothing else keeps sae.kind {sae.kind!r} sparse; choose a penalty such as l1"
+        case NoPenalty():
+            return
+        case _ if sae.kind in TOP_K:
+            why = f"is {sparsity.kind!r}, but k keeps sae.kind {sae.kind!r} sparse; write sparsity: {{kind: none}}"
+        case L0() if sae.kind != "jumprelu":
+            why = f"is 'l0', whose gradient is jumprelu's alone, and sae.kind is {sae.kind!r}; choose l1 or jumprelu"
+        case _:
+            return
+    raise refusal(why, "sparsity", "kind")
+
+
+def _schedule_fits(sae: SaeSpec, sparsity: Penalty, training: TrainingSpec) -> None:
+    if sparsity.warmup_steps > training.steps:
+        raise refusal(
+            f"is {sparsity.warmup_steps}, more than the {training.steps} steps of the run; shorten it or train longer",
+            "sparsity",
+            "warmup_steps",
+        )
+    controller, resampling = sparsity.controller, training.resampling
+    if controller is None:
+        return
+    if controller.target_l0 > sae.d_sae:
+        raise refusal(
+            f"is {controller.target_l0:g}, more than the {sae.d_sae} latents of sae.d_sae; lower it",
+            "sparsity",
+            "controller",
+            "target_l0",
+        )
+    if resampling is not None and controller.pause_steps >= resampling.every_steps:
+        raise refusal(
+            f"is {controller.pause_steps}, so with training.resampling.every_steps {resampling.every_steps} the controller "
+            "would never move again after the first resample; shorten it or resample less often",
+            "sparsity",
+            "controller",
+            "pause_steps",
+        )
