@@ -67,7 +67,7 @@ class ResamplingSpec(Spec):
     until_step: Annotated[Integer, Field(ge=1, lt=2**63)] | None = None
     """No resample after this step; by default none in the last `every_steps` of the run, so that the last one settles."""
     samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
-    """Activations, read from the stream, of which the new rows are drawn. Default 8192; Bricken 2023 took 819200."""
+    """Activations, read from the stream, of which new rows are drawn, each once. Default 8192; Bricken 2023 took 819200."""
     encoder_scale: Annotated[Number, Field(gt=0)] = 0.2
     """Norm of a new encoder column over the mean norm of the living. Default 0.2 (Bricken 2023, and the post)."""
     lr_warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 100

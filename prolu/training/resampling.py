@@ -80,9 +80,9 @@ def resample(
     generator: torch.Generator,
     batch_size: int,
 ) -> Int64[Tensor, " latents"]:
-    """Give each latent in `unfired` a direction of its own to start from, and return the numbers of these latents.
+    """Give latents in `unfired` a direction of their own to start from, and return the numbers of these latents.
 
-    For each of them an input x is drawn, with replacement, with probability proportional to loss(x)^2, where
+    For each of them an input x is drawn from those not drawn yet, with probability proportional to loss(x)^2, where
     loss(x) = ||x - x_hat||^2; with v = (x - b_dec) / ||x - b_dec||, the input as the encoder sees it,
 
         W_dec row       decoder_init_norm * v, which is v where rows have norm 1
@@ -90,20 +90,24 @@ def resample(
         vectors         as at the start: b_enc, b_gate, b_mag, r_mag = 0, jumprelu's threshold = initial_threshold
 
     TopK has no threshold of its own, and the one that the batch kinds share stays. Counters of firing stay too: a latent
-    is dead until it fires. Does nothing if every loss is 0. Waits for the device. `batch_size` only bounds the memory.
+    is dead until it fires. Two latents that began alike would stay alike, so no direction is given twice: if the inputs
+    offer fewer than there are latents, the last latents stay as they are until a later resample. Does nothing if every
+    loss is 0. Waits for the device. `batch_size` only bounds the memory.
     """
     centred = inputs - sae.b_dec
     norms = torch.linalg.vector_norm(centred, dim=1)
     losses = torch.cat([(sae(x) - x).double().square().sum(dim=1) for x in inputs.split(batch_size)])
     weights = losses.square() * (norms > 0)  # an input at b_dec has no direction
     latents = unfired.nonzero().squeeze(1)
-    if not len(latents) or not weights.any():
+    count = min(len(latents), int(weights.count_nonzero()))
+    if not count:
         return latents[:0]
-    drawn = torch.multinomial(weights.cpu(), len(latents), replacement=True, generator=generator).to(inputs.device)
-    directions = functional.normalize(centred[drawn], dim=1)
+    drawn = torch.multinomial(weights.cpu(), count, replacement=False, generator=generator).to(inputs.device)
+    directions = functional.normalize(centred[drawn], dim=1).unique(dim=0)  # two inputs may be the same
+    latents = latents[: len(directions)]
 
     columns = torch.linalg.vector_norm(sae.W_enc, dim=0)
-    living = columns[~unfired] if len(latents) < len(unfired) else columns
+    living = columns if unfired.all() else columns[~unfired]
     start: dict[str, Tensor | float] = {
         "W_dec": sae.spec.decoder_init_norm * directions,
         "W_enc": spec.encoder_scale * living.mean() * directions.T,

@@ -82,15 +82,51 @@ def test_nothing_else_changes(spec: SaeSpec) -> None:
             assert torch.equal(tensor, before[name]), name
 
 
-def test_inputs_are_drawn_with_probability_proportional_to_the_square_of_their_loss() -> None:
-    d_sae = 6_000
+def silent(d_sae: int) -> Sae:
+    """An autoencoder of width 3 whose x_hat is always 0, so that the loss of x is ||x||^2."""
     sae = build_sae(ProluSae(d_sae=d_sae), 3, seed=0)
     with torch.no_grad():
-        sae.W_enc.zero_()  # x_hat = 0, so the loss of x is ||x||^2
+        sae.W_enc.zero_()
+    return sae
+
+
+ALL_OF_THREE = torch.ones(3, dtype=torch.bool)
+
+
+def test_inputs_are_drawn_with_probability_proportional_to_the_square_of_their_loss() -> None:
+    sae, draws = silent(1), 1_000
     x = torch.diag(torch.tensor([1.0, 2**0.5, 2.0]))  # losses 1, 2, 4: probabilities 1, 4, 16 of 21
-    resample(sae, torch.ones(d_sae, dtype=torch.bool), x, SPEC, generator=chance(), batch_size=2)
-    shares = (sae.W_dec > 0.5).float().mean(dim=0)
-    torch.testing.assert_close(shares, torch.tensor([1.0, 4.0, 16.0]) / 21, atol=0.02, rtol=0)
+    shares = torch.zeros(3)
+    for seed in range(draws):
+        resample(sae, ALL_OF_THREE[:1], x, SPEC, generator=chance(seed), batch_size=3)
+        shares += (sae.W_dec.detach()[0] > 0.5) / draws
+        with torch.no_grad():
+            sae.W_enc.zero_()
+    torch.testing.assert_close(shares, torch.tensor([1.0, 4.0, 16.0]) / 21, atol=0.05, rtol=0)
+
+
+def test_no_two_latents_begin_alike() -> None:
+    for seed in range(20):
+        sae = silent(3)
+        x = torch.diag(torch.tensor([1.0, 2.0, 30.0]))  # nearly all of the weight is on one of them
+        assert len(resample(sae, ALL_OF_THREE, x, SPEC, generator=chance(seed), batch_size=3)) == 3
+        assert len(sae.W_dec.detach().unique(dim=0)) == 3
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.tensor([[0.0, 0.0, 3.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),  # the second has no direction
+        torch.tensor([[0.0, 0.0, 3.0], [2.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),  # the last two have the same
+    ],
+)
+def test_latents_for_whom_there_is_no_direction_left_wait_for_a_later_resample(x: Tensor) -> None:
+    sae = silent(3)
+    before = {name: tensor.clone() for name, tensor in sae.state_dict().items()}
+    assert resample(sae, ALL_OF_THREE, x, SPEC, generator=chance(), batch_size=3).tolist() == [0, 1]
+    assert sorted(sae.W_dec.detach()[:2].tolist()) == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    assert torch.equal(sae.W_dec[2], before["W_dec"][2])
+    assert torch.equal(sae.W_enc[:, 2], before["W_enc"][:, 2])
 
 
 def test_chance_is_the_generators_alone() -> None:
