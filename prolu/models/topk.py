@@ -108,9 +108,10 @@ class TopK(Sae):
 class BatchTopK(TopK):
     """Training: acts = the k * batch largest of relu(z) in the whole batch. Inference: acts = relu(z) * 1[z > threshold].
 
-    `threshold` () is the mean over batches of the smallest positive act (Bussmann 2024, section 3), as a running mean
-    that becomes an exponential moving average: batch t = 1, 2, ... has the weight max(1/t, 1 - threshold_decay). So it
-    starts with the first batch, not with 0, and the first batches do not weigh more than others. It is 0 until then.
+    `threshold` () is the mean over batches of the smallest positive act (Bussmann 2024, section 3), as an exponential
+    moving average: batch t = 1, 2, ... has the weight max(10/(t + 9), 1 - threshold_decay). So it starts with the first
+    batch, not with 0, and looks back over about a tenth of the run, for acts drift as an autoencoder learns, until that
+    is more than the 1/(1 - threshold_decay) batches of the moving average. It is 0 before the first batch.
     `threshold_batches` () is t. Both are buffers: saved with the weights, and trained by no gradient.
     """
 
@@ -139,7 +140,7 @@ class BatchTopK(TopK):
         smallest = torch.where(acts > 0, acts, torch.inf).amin().to(self.threshold.dtype)
         any_fired = torch.isfinite(smallest)
         self.threshold_batches.add_(any_fired)
-        weight = torch.clamp(1 / self.threshold_batches, min=1 - self._threshold_decay).to(self.threshold.dtype)
+        weight = torch.clamp(10 / (self.threshold_batches + 9), min=1 - self._threshold_decay).to(self.threshold.dtype)
         self.threshold.copy_(torch.where(any_fired, torch.lerp(self.threshold, smallest, weight), self.threshold))
 
     def _winners(self, z: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_sae"]:

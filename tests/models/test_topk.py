@@ -1,13 +1,17 @@
 """TopK kinds by hand: who wins, whom AuxK revives, and what threshold inference takes from training."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
+from prolu.data.synthetic import SyntheticSource
 from prolu.models.objective import Terms, objective
-from prolu.models.sae import Sae, sae_of
+from prolu.models.sae import Sae, build_sae, sae_of
 from prolu.models.topk import BatchTopK, default_aux_k
-from prolu.spec.sae import BatchTopKSae, TopKSae
+from prolu.spec.data import SyntheticData
+from prolu.spec.sae import BatchTopKSae, MatryoshkaBatchTopKSae, TopKSae
 from prolu.spec.sparsity import NoPenalty
 
 X = torch.tensor([[3.0, 1.0, 2.0], [0.5, 4.0, -1.0]])
@@ -59,16 +63,34 @@ def test_before_any_training_every_positive_latent_fires_at_inference() -> None:
 
 
 def test_the_threshold_starts_with_the_first_batch_and_becomes_a_moving_average() -> None:
-    sae = identity(BatchTopKSae(d_sae=3, k=1, threshold_decay=0.75))
+    sae = identity(BatchTopKSae(d_sae=3, k=1, threshold_decay=0.2))
     assert isinstance(sae, BatchTopK)
     thresholds = []
-    for smallest in [2.0, 4.0, 9.0, 1.0, 3.0, 7.0]:
-        sae.after_step(torch.tensor([[0.0, smallest, 10.0], [11.0, 0.0, 0.0]]))
+    for smallest in [2.0, 13.0, 24.0, 12.0, 4.0]:
+        sae.after_step(torch.tensor([[0.0, smallest, 100.0], [101.0, 0.0, 0.0]]))
         thresholds.append(sae.threshold.item())
-    # the mean of the first four, then 3/4 of the last and 1/4 of the new
-    expected = [2.0, 3.0, 5.0, 4.0, 3.75, 4.5625]
-    assert thresholds == pytest.approx(expected)
-    assert sae.threshold_batches.item() == 6
+    # weights 10/10, 10/11, 10/12, and from there 1 - 0.2, for 10/13 is less: 2 + 11 * 10/11, 12 + 12 * 10/12, 22 - 10 * 0.8, ...
+    assert thresholds == pytest.approx([2, 12, 22, 14, 6])
+    assert sae.threshold_batches.item() == 5
+
+
+@pytest.mark.parametrize("kind", [BatchTopKSae, MatryoshkaBatchTopKSae])
+def test_after_a_short_training_on_a_drifting_scale_about_k_latents_fire_at_inference(
+    kind: type[BatchTopKSae] | type[MatryoshkaBatchTopKSae],
+) -> None:
+    data = SyntheticSource(SyntheticData(d_in=32, n_features=96, active_features=6.0, eval_samples=1_000))
+    nested = {"prefixes": [24, 96]} if kind is MatryoshkaBatchTopKSae else {}
+    sae = build_sae(kind.model_validate({"d_sae": 96, "k": 8, **nested}), 32, seed=0)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=3e-3)
+    for step in range(300):
+        x = data.batch(step, 64) * (1 + 2 * math.exp(-step / 60))  # from three times the scale of the end
+        terms = train_pass(sae, x)
+        optimizer.zero_grad()
+        (terms.reconstruction / len(x)).backward()
+        optimizer.step()
+        sae.after_step(terms.acts)
+    firing = (sae.encode(next(data.evaluation(1_000))) > 0).sum(dim=1)
+    assert firing.double().mean().item() == pytest.approx(8, rel=0.1)
 
 
 def test_a_batch_in_which_nothing_fires_leaves_the_threshold() -> None:
