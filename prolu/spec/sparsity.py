@@ -10,7 +10,10 @@ from prolu.spec.base import Integer, Number, Spec, refusal
 
 
 class L0Controller(Spec):
-    """Steers the coefficient to a mean l0: after each step, lambda *= exp(rate * clamp(log(l0 / target_l0), -1, 1))."""
+    """Steers the coefficient to a mean l0: after each step, lambda *= exp(rate * clamp(log(l0 / target_l0), -1, 1)).
+
+    lambda stays within a factor of 1e4 of `coefficient`, either way: there it waits if the target is out of reach.
+    """
 
     target_l0: Annotated[Number, Field(gt=0)]
     """Mean number of active latents per token to reach."""

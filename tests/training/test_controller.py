@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from prolu.data.synthetic import SyntheticSource
+from prolu.spec.report import MetricPoint, Succeeded
 from prolu.spec.run import RunSpec
-from prolu.training import Learner
-from prolu.training.controller import Coefficient
+from prolu.training import CheckpointStore, Learner
+from prolu.training.controller import LOG_SCALE_BOUND, Coefficient
+from tests.training.running import run
 
 SpecMaker = Callable[..., RunSpec]
 
@@ -47,6 +49,27 @@ def test_it_pauses_after_each_resample(make_spec: SpecMaker) -> None:
     # resamples before steps 3 and 6: what steps 3, 4, 6 and 7 had for l0 is not answered
     expected = [0, 1, 2, 3, 3, 3, 4, 4, 4, 5]
     assert lambdas(spec, [4 * math.e] * 10) == pytest.approx([0.01 * math.exp(power) for power in expected])
+
+
+def test_it_multiplies_by_at_most_ten_thousand_either_way_and_turns_back_at_once(make_spec: SpecMaker) -> None:
+    assert math.exp(LOG_SCALE_BOUND) == pytest.approx(1e4)
+    spec = make_spec(sparsity=controlled(4.0, rate=1.0))
+    assert lambdas(spec, [40.0] * 14 + [1.0] * 2)[-5:] == pytest.approx([100, 100, 100, 100, 100 / math.e])
+    assert lambdas(spec, [0.0] * 14 + [40.0] * 2)[-5:] == pytest.approx([1e-6, 1e-6, 1e-6, 1e-6, 1e-6 * math.e])
+
+
+@pytest.mark.parametrize(("target", "bound"), [(1e-3, 100.0), (39.9, 1e-6)])
+def test_a_run_whose_target_is_out_of_reach_ends_well_with_lambda_at_its_bound(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, target: float, bound: float
+) -> None:
+    spec = make_spec(
+        sparsity=controlled(target, rate=1.0),
+        training={"steps": 150, "optimizer": {"kind": "adam", "learning_rate": 1e-9}},  # l0 stays where it is
+    )
+    outcome, reports = run(spec, source, store)
+    assert isinstance(outcome, Succeeded)
+    points = [report.values for report in reports if isinstance(report, MetricPoint) and report.split == "train"]
+    assert [values["coefficient"] for values in points[-30:]] == pytest.approx([bound] * 30)
 
 
 def test_without_a_controller_the_coefficient_is_the_specs(make_spec: SpecMaker) -> None:
