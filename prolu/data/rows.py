@@ -25,6 +25,8 @@ class Part:
     """What to call the array in an error: its file name."""
     array: NDArray[np.generic]
     """Values, shape (rows, d_in)."""
+    first_row: int = 0
+    """Where in the file the first of them stands, which errors count from."""
 
 
 class Rows:
@@ -60,9 +62,10 @@ class Rows:
         parts = []
         begin = 0
         for part, end in zip(self._parts, self._ends.tolist(), strict=True):
-            kept = part.array[max(start - begin, 0) : max(stop - begin, 0)]
+            skipped = max(start - begin, 0)
+            kept = part.array[skipped : max(stop - begin, 0)]
             if len(kept):
-                parts.append(Part(part.name, kept))
+                parts.append(Part(part.name, kept, part.first_row + skipped))
             begin = end
         return Rows(parts)
 
@@ -86,7 +89,7 @@ class Rows:
                 row = int(indices[bad[0]])
                 place = int(np.searchsorted(self._ends, row, side="right"))
                 within = row - int(self._ends[place - 1]) if place else row
-                raise not_finite(within, self._parts[place].name)
+                raise not_finite(self._parts[place].first_row + within, self._parts[place].name)
         return x
 
 

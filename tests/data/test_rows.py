@@ -45,6 +45,14 @@ def test_a_value_that_is_not_finite_is_refused_and_its_place_named(bad: float) -
         rows.gather(np.array([3, 7, 0]))
 
 
+def test_a_slice_names_rows_as_they_are_numbered_in_the_file() -> None:
+    rows, values = _rows()
+    values[9, 0] = np.nan  # row 3 of the third part
+    held_out = rows.slice(7, 16).slice(1, 9)
+    with pytest.raises(DataError, match=r"row 3 of 2\.npy"):
+        held_out.gather(np.arange(8))
+
+
 def test_large_finite_values_are_read() -> None:
     rows = Rows([Part("a.npy", np.full((4, 8), 3e38, dtype=np.float32))])
     assert (rows.gather(np.arange(4)) == 3e38).all()
