@@ -51,7 +51,7 @@ def test_a_positive_bias_acts_as_zero() -> None:
     assert torch.equal(prolu(m, torch.zeros(8)), m.relu())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("b", [-3.0, -1e-3, -1e-38, 0.0, 1e-38, 2.0])
 def test_the_gate_is_strict_at_m_zero_and_at_m_plus_b_zero(b: float, dtype: torch.dtype) -> None:
     at = neighbours(0.0, dtype) + neighbours(-b, dtype)
