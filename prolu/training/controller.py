@@ -22,8 +22,8 @@ class Coefficient:
 
     With a controller, log_scale += rate * clamp(log(l0 / target_l0), -1, 1), and is then held within +-LOG_SCALE_BOUND,
     after each step that was trained at full coefficient (so not during the penalty's warm-up) and not among the
-    `pause_steps` that follow a resample. Without one log_scale stays 0. l0 is the mean
-    number of active latents per token of the step's batch.
+    `pause_steps` that follow a resample. Without one log_scale stays 0. l0 is the mean number
+    of active latents per token of the step's batch.
     """
 
     def __init__(self, spec: RunSpec, device: torch.device) -> None:
