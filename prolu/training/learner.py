@@ -76,6 +76,11 @@ class Learner:
         return self.steps_done * self.spec.training.batch_size
 
     @property
+    def window_is_full(self) -> bool:
+        """Whether `dead_window_tokens` activations were read; before, nobody is dead, since nobody can be known to be."""
+        return self.tokens >= self.spec.training.dead_window_tokens
+
+    @property
     def coefficient(self) -> float:
         """lambda as it is after the last step. Waits for the device."""
         return self._coefficient.at(max(self.steps_done - 1, 0)).item()
@@ -99,7 +104,7 @@ class Learner:
         coefficient = self._coefficient.at(self.steps_done)
         x = self._on_device(x)
 
-        terms = self._pass(self.sae, x, self.firing.dead)
+        terms = self._pass(self.sae, x, self.firing.dead if self.window_is_full else None)
         loss = terms.reconstruction + coefficient.to(torch.float32) * terms.penalty + terms.auxiliary
         loss.backward()
         self._update(rate)

@@ -13,18 +13,19 @@ from prolu.models.objective import Terms, objective
 from prolu.models.sae import Sae
 from prolu.spec.run import RunSpec
 
-Pass = Callable[[Sae, Tensor, Tensor], Terms]
+Pass = Callable[[Sae, Tensor, Tensor | None], Terms]
 
 
 def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "inductor") -> Pass:
     """Return the function (sae, x, dead) -> terms of the loss, which is `prolu.models.objective.objective`.
 
     With precision bfloat16 matrix products run in bfloat16 by torch's autocast; weights, thresholds and loss are float32.
-    With compile it runs through torch.compile and `backend`, equal up to rounding.
+    With compile it runs through torch.compile and `backend`, equal up to rounding; an architecture that revives latents
+    is compiled once for `dead` None and once for a tensor.
     """
     sparsity, over = spec.sparsity, spec.training.reconstruction
 
-    def plain(sae: Sae, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " d_sae"]) -> Terms:
+    def plain(sae: Sae, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, " d_sae"] | None) -> Terms:
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.training.precision == "bfloat16"):
             return objective(sae, x, sparsity=sparsity, over=over, dead=dead)
 

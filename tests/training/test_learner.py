@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prolu.data.synthetic import SyntheticSource
+from prolu.models import Sae
 from prolu.models.gradients import activation_of
+from prolu.models.objective import Terms
 from prolu.models.penalties import penalty_for
 from prolu.spec.run import RunSpec
 from prolu.training import CheckpointError, Learner, NonFiniteError
@@ -172,6 +174,33 @@ def test_tokens_since_fired_count_whole_batches_and_start_again_at_zero(
         assert learner.firing.tokens_since_fired[0] == learner.tokens
         assert bool(learner.firing.dead[0]) == (learner.tokens >= 64)
         assert not learner.firing.tokens_since_fired[(result.acts > 0).any(0)].any()
+
+
+@pytest.mark.parametrize("kind", ["topk", "batch_topk"])
+def test_until_the_window_is_full_nobody_can_be_dead_and_no_time_goes_to_reviving(
+    make_spec: SpecMaker, source: SyntheticSource, kind: str
+) -> None:
+    sae = {"kind": kind, "d_sae": 40, "k": 3, "aux_k": 8}
+    spec = make_spec(sae=sae, sparsity={"kind": "none"}, training={"dead_window_tokens": 96})
+    sparing, thorough = Learner(spec, source.d_in), Learner(spec, source.d_in)
+    plain, handed = sparing._pass, []
+
+    def watched(sae: Sae, x: Tensor, dead: Tensor | None) -> Terms:
+        handed.append(dead)
+        return plain(sae, x, dead)
+
+    sparing._pass = watched
+    thorough._pass = lambda sae, x, _: plain(sae, x, thorough.firing.dead)
+    for learner in (sparing, thorough):
+        with torch.no_grad():
+            learner.sae.b_enc[:4] = -10.0  # these latents cannot fire
+    for step in range(6):
+        results = [learner.step(source.batch(step, 32)) for learner in (sparing, thorough)]
+        assert results[0].loss.item() == results[1].loss.item()
+    assert [dead is None for dead in handed] == [True] * 3 + [False] * 3
+    assert handed[3][:4].all()
+    weights = thorough.sae.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in sparing.sae.state_dict().items())
 
 
 class ReadsOfTheDevice(TorchDispatchMode):
