@@ -23,6 +23,10 @@ from prolu.spec.data import Hook, LanguageModelData
 
 # Rounding makes a sum of three float32 differ by 1e-7 of the largest; a factor or a norm that was missed, by far more.
 _ADDEND_TOLERANCE = 1e-3
+# Likewise what a later token changes by rounding alone, of the largest logit.
+_CAUSAL_TOLERANCE = 1e-4
+# Weights that an error names; a checkpoint of another architecture lacks hundreds.
+_NAMED = 5
 
 
 class LanguageModel:
@@ -65,17 +69,19 @@ class _Reached(Exception):
 def load_model(files: ModelFiles, spec: LanguageModelData) -> LanguageModel:
     """Load the weights, from safetensors alone.
 
-    Raises DataError if they are not those of a causal model, not readable, or if the model's blocks are not sums of the parts
-    that `attn_out` and `mlp_out` mean.
+    Raises DataError if they are not those of a causal model, not readable or not complete, or if the model's blocks are not sums
+    of the parts that `attn_out` and `mlp_out` mean.
     """
     config = load_config(files.folder, spec.model)
     try:
         with quiet_transformers():
-            weights = AutoModelForCausalLM.from_pretrained(
+            weights, loading = AutoModelForCausalLM.from_pretrained(
                 files.folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are told rather than printed
                 trust_remote_code=False,
                 local_files_only=True,
             )
@@ -86,10 +92,49 @@ def load_model(files: ModelFiles, spec: LanguageModelData) -> LanguageModel:
             f"data.model is {spec.model!r}, which cannot be loaded as a causal language model ({str(error).strip()[:300]}); "
             "name one with float weights in safetensors."
         ) from None
+    _require_complete(loading, spec.model)
     model = LanguageModel(weights, hook=spec.hook, block=spec.block)
+    check_causal(model, spec.model)
     if spec.hook in ("attn_out", "mlp_out"):
         check_addends(model)
     return model
+
+
+def _require_complete(loading: dict[str, Any], name: str) -> None:
+    """Raise DataError if transformers drew weights at random because the checkpoint has none that fit.
+
+    Tied weights that a checkpoint leaves out are not among the missing; weights that the model has no use for do no harm.
+    """
+    missing = sorted(loading["missing_keys"])
+    mismatched = sorted(loading["mismatched_keys"])
+    faults = []
+    if missing:
+        faults.append(f"lacks {_listed(missing)}")
+    if mismatched:
+        shapes = [f"{key} of shape {list(got)} instead of {list(want)}" for key, got, want in mismatched]
+        faults.append(f"has {_listed(shapes)}")
+    if faults:
+        raise DataError(
+            f"data.model is {name!r}, whose checkpoint {' and '.join(faults)}; name one with all the weights of its config.json."
+        )
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _NAMED
+    return ", ".join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_causal(model: LanguageModel, name: str) -> None:
+    """Raise DataError if the last of eight tokens changes the logits at those before it, as in an encoder it does."""
+    tokens = torch.arange(8, device=model.device).repeat(2, 1)
+    tokens[1, -1] += 1
+    with quiet_transformers(), torch.inference_mode():
+        logits = model.model(input_ids=tokens, use_cache=False).logits[:, :-1]
+    if (logits[0] - logits[1]).abs().max() > _CAUSAL_TOLERANCE * logits.abs().max():
+        raise DataError(
+            f"data.model is {name!r}, a {type(model.model).__name__} in which a token changes the activations before it; "
+            "name a decoder, which sees only what came before."
+        )
 
 
 def check_addends(model: LanguageModel) -> None:

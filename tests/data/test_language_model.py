@@ -8,11 +8,13 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from prolu.data.language_model import load_model, load_tokenizer
 from prolu.data.model_files import ModelFiles, find_model
 from prolu.data.places import DataError, Places
+from prolu.data.quiet import quiet_transformers
 from prolu.spec import LanguageModelData, TextCorpus
 
 
@@ -71,6 +73,58 @@ def test_a_part_that_is_scaled_before_it_is_added_is_refused_when_the_model_is_l
     ):
         load_model(files, _spec(model="granite", hook="mlp_out"))
     load_model(files, _spec(model="granite", hook="resid_post"))
+
+
+def _rewrite_weights(folder: Path, **changed: torch.Tensor | None) -> None:
+    """Replace the weights whose names end so, or remove them if they are to be None; `_` stands for a dot."""
+    weights = load_file(folder / "model.safetensors")
+    for ending, value in changed.items():
+        [name] = [name for name in weights if name.replace(".", "_").endswith(ending)]
+        del weights[name]
+        if value is not None:
+            weights[name] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (None, r"lacks model\.layers\.1\.mlp\.up_proj\.weight; "),
+        (torch.zeros(3, 5), r"has model\.layers\.1\.mlp\.up_proj\.weight of shape \[3, 5\] instead of \[64, 32\]"),
+    ],
+)
+def test_a_weight_that_is_missing_or_of_another_shape_is_never_made_up(
+    model_copy: tuple[Path, Places], value: torch.Tensor | None, sentence: str
+) -> None:
+    folder, places = model_copy
+    _rewrite_weights(folder, layers_1_mlp_up_proj_weight=value)
+    with pytest.raises(DataError, match=rf"data\.model is 'copy', whose checkpoint {sentence}"):
+        load_model(_find(places, model="copy"), _spec(model="copy"))
+
+
+def test_a_head_that_is_tied_to_the_embedding_may_be_left_out_and_further_weights_may_be_there(
+    model_copy: tuple[Path, Places],
+) -> None:
+    folder, places = model_copy
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    _rewrite_weights(folder, lm_head_weight=None)
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"value_head.weight": torch.ones(2)}, folder / "model.safetensors", metadata={"format": "pt"})
+    model = load_model(_find(places, model="copy"), _spec(model="copy")).model
+    assert torch.equal(model.lm_head.weight, weights["model.embed_tokens.weight"])
+
+
+def test_a_model_that_sees_what_follows_is_refused(model_copy: tuple[Path, Places]) -> None:
+    folder, places = model_copy
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    with quiet_transformers():
+        BertLMHeadModel(BertConfig(vocab_size=64, **sizes)).save_pretrained(folder)
+    with pytest.raises(
+        DataError,
+        match=r"data\.model is 'copy', a BertLMHeadModel in which a token changes .* before it; name a decoder",
+    ):
+        load_model(_find(places, model="copy"), _spec(model="copy"))
 
 
 def test_weights_that_are_not_safetensors_are_refused(model_copy: tuple[Path, Places]) -> None:
