@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from prolu.client.wire import CheckpointRead
 from prolu.spec.run import ExportFormat
 from service.api.context import Parts, User
-from service.domain.errors import NotFound
+from service.domain.errors import Invalid, NotFound
 from service.store import results
 from service.store.artifacts import MANIFEST, Artifacts
 
@@ -54,6 +54,8 @@ def download_checkpoint(
     if_none_match: Annotated[str | None, Header(description="ETag of the file that is at hand.")] = None,
 ) -> Response:
     """Download one file, or all files and their manifest, or one export, as an uncompressed zip; streamed either way."""
+    if file is not None and layout is not None:
+        raise Invalid("A download is one file or one export; got both: give either `file` or `format`.")
     with services.database.read() as session:
         checkpoint, folder = results.checkpoint(session, checkpoint_id)
     if file is not None:

@@ -97,6 +97,12 @@ def test_an_export_that_the_run_did_not_ask_for_is_not_found_and_says_how_to_con
     assert quick_api.get(stored.download, format="onnx").status_code == 422
 
 
+def test_a_file_and_an_export_cannot_be_asked_for_at_once(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.get(stored.download, file="sae.safetensors", format="sae_lens")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "either `file` or `format`" in answer.json()["detail"]
+
+
 def test_the_manifest_can_be_had_alone(quick_api: Api, stored: Stored) -> None:
     assert quick_api.get(stored.download, file="manifest.json").json() == {"files": []}
 
