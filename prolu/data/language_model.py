@@ -27,6 +27,8 @@ _ADDEND_TOLERANCE = 1e-3
 _CAUSAL_TOLERANCE = 1e-4
 # Weights that an error names; a checkpoint of another architecture lacks hundreds.
 _NAMED = 5
+# Text that every tokenizer makes something of, be it unknown words.
+_PROBE = "hello world"
 
 
 class LanguageModel:
@@ -160,12 +162,21 @@ def check_addends(model: LanguageModel) -> None:
 
 
 def load_tokenizer(files: ModelFiles, name: str) -> Any:
-    """Load the model's tokenizer. Raises DataError if it has none that transformers can read."""
+    """Load the model's tokenizer. Raises DataError if it has none that transformers can read, or one that knows no words.
+
+    Without the files of a tokenizer, transformers makes an empty one for some architectures.
+    """
     try:
         with quiet_transformers():
-            return AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise DataError(
             f"data.model is {name!r}, whose tokenizer cannot be loaded ({str(error).strip()[:300]}); "
             "name a model that comes with its tokenizer."
         ) from None
+    words = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    if not words or not tokenizer(_PROBE, add_special_tokens=False)["input_ids"]:
+        raise DataError(
+            f"data.model is {name!r}, whose tokenizer has no words; name a model that comes with its tokenizer."
+        )
+    return tokenizer

@@ -194,6 +194,20 @@ def test_broken_weights_or_tokenizer_are_the_models_fault(model_copy: tuple[Path
         load_tokenizer(files, "copy")
 
 
+@pytest.mark.parametrize("kind", ["qwen2", "gemma2", "gpt_neox"])
+def test_a_model_without_tokenizer_files_is_refused_rather_than_read_as_no_text(
+    tmp_path: Path, tiny_models: Path, kind: str
+) -> None:
+    shutil.copytree(
+        tiny_models / kind, tmp_path / "root" / "copy", ignore=shutil.ignore_patterns("tokenizer*", "special_tokens*")
+    )
+    files = _find(Places(tmp_path / "cache", (tmp_path / "root",), hub_online=False), model="copy")
+    with pytest.raises(
+        DataError, match=r"data\.model is 'copy', whose tokenizer has no words; name a model that comes"
+    ):
+        load_tokenizer(files, "copy")
+
+
 def test_identity_changes_with_weights_and_with_the_tokenizer(model_copy: tuple[Path, Places]) -> None:
     folder, places = model_copy
     before = _find(places, model="copy")
