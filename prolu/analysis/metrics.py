@@ -11,7 +11,8 @@ All metrics are in the space that the SAE is trained in, that is, after the norm
     shrinkage      gamma = sum ||x_hat||^2 / sum x . x_hat, which is the g that makes sum ||x_hat / g - x||^2 least.
                    1: the reconstructions have the best length; below 1: they are too short, by that factor, as L1 makes
                    them; above 1: too long. The relative reconstruction bias of Rajamanoharan 2024 (arXiv 2404.16014, eq. 10)
-    dead_fraction  share of latents that did not fire on the last `dead_window_tokens` training activations
+    dead_fraction  share of latents that did not fire on the last `dead_window_tokens` training activations; left out
+                   until training has read that many, since nobody can be known to be dead before
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class TrainingSpec(Spec):
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial weights. Default 0."""
     dead_window_tokens: Annotated[Integer, Field(ge=1, lt=2**63)] = 1_000_000
-    """A latent that has not fired on this many activations counts as dead. Default 1e6."""
+    """A latent that has not fired on this many activations is dead; a run that reads fewer cannot tell. Default 1e6."""
     metrics_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 50
     """Steps between two points of the training metrics. Default 50."""
     evaluate_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] | None = None

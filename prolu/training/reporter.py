@@ -51,7 +51,6 @@ class Reporter:
         sums = MetricSums(self._learner.sae.d_in, device=result.x.device)
         sums.add(result.x, result.x_hat, result.acts)
         values = sums.values() | {
-            "dead_fraction": self._dead_fraction(),
             "loss": result.loss.item(),
             "reconstruction": result.reconstruction.item(),
             "penalty": result.penalty.item(),
@@ -63,13 +62,14 @@ class Reporter:
         resampled = self._learner.resampler.count(self._learner.steps_done)
         if resampled is not None:
             values["resampled"] = float(resampled)
+        values |= self._of_the_dead()
         self._point("train", values)
 
     def held_out_metrics(self, source: ActivationSource) -> dict[str, float]:
-        """Evaluate on the held-out set, report and return its metrics, and the dead_fraction of training so far."""
+        """Evaluate on the held-out set, report and return its metrics, and dead_fraction once its window is full."""
         self.progress(evaluating=True)
         values = evaluate(self._learner.sae, source, batch_size=self._learner.spec.training.batch_size)
-        values["dead_fraction"] = self._dead_fraction()
+        values |= self._of_the_dead()
         self._point("held_out", values)
         return values
 
@@ -110,6 +110,9 @@ class Reporter:
             )
         self._sink(MetricPoint(split=split, step=learner.steps_done, tokens=learner.tokens, values=values))
 
-    def _dead_fraction(self) -> float:
+    def _of_the_dead(self) -> dict[str, float]:
         learner = self._learner
-        return dead_fraction(learner.firing.tokens_since_fired, window=learner.spec.training.dead_window_tokens)
+        if not learner.window_is_full:
+            return {}
+        window = learner.spec.training.dead_window_tokens
+        return {"dead_fraction": dead_fraction(learner.firing.tokens_since_fired, window=window)}

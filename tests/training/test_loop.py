@@ -88,6 +88,20 @@ def test_the_final_metrics_are_those_of_the_final_checkpoint(
     assert outcome.metrics["fvu"] < 1
 
 
+@pytest.mark.parametrize(("window", "first"), [(480, 15), (481, 18), (1280, 40), (1281, None)])
+def test_dead_latents_are_counted_once_the_window_is_full(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, window: int, first: int | None
+) -> None:
+    outcome, reports = run(make_spec(training={"dead_window_tokens": window}), source, store)
+    points = [report for report in reports if isinstance(report, MetricPoint)]
+    counted = [point.step for point in points if "dead_fraction" in point.values]
+    expected = [point.step for point in points if point.step * 32 >= window]
+    assert counted == expected
+    assert next(iter(counted), None) == first
+    assert isinstance(outcome, Succeeded)
+    assert ("dead_fraction" in outcome.metrics) == (first is not None)
+
+
 def test_training_metrics_are_of_the_batch_and_its_step(
     make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
 ) -> None:

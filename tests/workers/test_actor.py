@@ -85,7 +85,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def test_an_attempt_reports_its_whole_life_and_leaves_its_files_under_its_own_prefix(office: Office):
-    office.start(spec())
+    office.start(spec(dead_window_tokens=64))
     outcome = office.outcome()
     assert isinstance(outcome, Succeeded)
     assert set(outcome.metrics) >= {"l0", "l1", "mse", "fvu", "dead_fraction"}
