@@ -6,9 +6,7 @@ Every field is read from `PROLU_<NAME>`; the few that other tools share are name
 from __future__ import annotations
 
 import os
-import re
 import socket
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,31 +14,11 @@ import platformdirs
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from prolu.spec.urls import ObjectUrl, is_url, parse_url
-
-# Where `:` separates paths, the one of `s3://` separates nothing.
-_SEPARATOR = re.compile(re.escape(os.pathsep) + "(?!//)")
+from prolu.spec.urls import ObjectUrl, split_roots
 
 
 def _split_roots(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    parts = [part for part in _SEPARATOR.split(value) if part]
-    for before, after in pairwise(parts):
-        if is_url(before) and not is_url(after) and not Path(after).expanduser().is_absolute():
-            raise ValueError(
-                "after a URL stands neither a URL nor an absolute path; a port or credentials have no place in a URL here"
-            )
-    return [_root(part) for part in parts]
-
-
-def _root(text: str) -> Path | ObjectUrl:
-    if not is_url(text):
-        return Path(text)
-    try:
-        return parse_url(text)
-    except ValueError as error:
-        raise ValueError(f"one of the roots is {error}") from None
+    return split_roots(value) if isinstance(value, str) else value
 
 
 Roots = Annotated[tuple[Path | ObjectUrl, ...], NoDecode, BeforeValidator(_split_roots)]

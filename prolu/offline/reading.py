@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from prolu.spec.base import Spec
 from prolu.spec.data import DataSpec
 from prolu.spec.document import parse, validate
 from prolu.spec.report import Progress
+from prolu.spec.urls import is_url, parse_url, split_roots
 
 DataFile = Annotated[
     Path | None,
@@ -42,7 +44,8 @@ DataRoots = Annotated[
     typer.Option(
         "--data-root",
         metavar="PLACE",
-        help="Folder, or URL of an object store, below which the spec's paths lie. Default: this folder and DIR/data.",
+        help="Folder, or URL of an object store, below which the data lie; may be repeated. "
+        "Default: those of PROLU_DATA_ROOTS, or else DIR/data.",
     ),
 ]
 Hub = Annotated[bool, typer.Option("--hub/--no-hub", help="Whether models and texts may be downloaded from the hub.")]
@@ -91,15 +94,17 @@ def open_data(
 ) -> Normalised:
     """Return the activations that `file` describes, by default those of the checkpoint's run, normalised as in its training.
 
-    What `file` says of normalisation does not count, since the checkpoint has learned one. Absolute paths are read anywhere:
-    nobody but the caller's own operating system guards this machine's files.
+    The run's own spec is read as the service reads it: below `roots`, by default those of PROLU_DATA_ROOTS, and nowhere else,
+    lest a folder that happens to have the same name here is measured instead. The paths in `file` are the caller's: relative
+    to the current folder first, or absolute, anywhere, since nobody but the caller's own operating system guards these files.
+    What `file` says of normalisation does not count, since the checkpoint has learned one.
 
     Raises DataError if the data cannot be had or is of another width, SpecError for a spec with mistakes.
     """
     spec = _read_spec(opened, file).model_copy(update={"normalisation": "none"})
     home = (data_dir or platformdirs.user_data_path("prolu")).expanduser().absolute()
-    named = roots or [str(Path.cwd()), str(home / "data")]
-    places = Places.of(home / "cache", [*named, "/"], hub_online=hub)
+    named = _data_roots(roots, home)
+    places = Places.of(home / "cache", named if file is None else [str(Path.cwd()), *named, "/"], hub_online=hub)
     raw = open_source(spec, places=places, notify=_Teller().tell, should_stop=lambda: False)
     if raw.d_in != opened.sae.d_in:
         raise DataError(
@@ -120,6 +125,20 @@ def _read_spec(opened: Opened, file: Path | None) -> DataSpec:
         raise DataError(f"--data {file} cannot be read ({error}); name a YAML or JSON file.") from error
     of_a_run = isinstance(document, dict) and "data" in document
     return validate({"data": document["data"] if of_a_run else document}, _DataDocument).data
+
+
+def _data_roots(roots: list[str] | None, home: Path) -> list[str]:
+    """Return the roots that are named, else the operator's, folders made absolute."""
+    try:
+        if roots:
+            read = [parse_url(root) if is_url(root) else Path(root) for root in roots]
+        else:
+            read = split_roots(os.environ.get("PROLU_DATA_ROOTS", "")) or [home / "data"]
+    except ValueError as error:
+        if roots:
+            raise DataError(f"--data-root is {error}.") from None
+        raise DataError(f"The setting PROLU_DATA_ROOTS is wrong: {error}; correct it.") from None
+    return [str(root.expanduser().absolute() if isinstance(root, Path) else root) for root in read]
 
 
 class _Teller:

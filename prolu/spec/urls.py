@@ -1,17 +1,22 @@
-"""URLs of object stores, as users and operators write them: what one may be, and what lies below which. Opens none.
+"""URLs of object stores, as users and operators write them, and the data roots they may be among. Opens none.
 
 Credentials never stand in a URL: it is stored, logged and shown. The operator's environment holds them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 SCHEMES = ("s3", "gs")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Read by clients of object stores as a pattern, a query, a fragment or a chain of file systems.
 _SPECIAL = re.compile(r"[*?#\[\]]|::")
+# Where `:` separates paths, the one of `s3://` separates nothing.
+_SEPARATOR = re.compile(re.escape(os.pathsep) + "(?!//)")
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,26 @@ def parse_url(text: str) -> ObjectUrl:
     if special := _SPECIAL.search(key):
         raise ValueError(f"{text!r}, in which {special[0]!r} would mean a pattern or a query; name one file or prefix")
     return ObjectUrl(scheme, bucket, parts)
+
+
+def split_roots(text: str) -> list[Path | ObjectUrl]:
+    """Read PROLU_DATA_ROOTS: folders and URLs, split as PATH is, save at `://`; empty parts mean nothing.
+
+    Raises ValueError that says what is wrong; it shows no part that may be a secret.
+    """
+    parts = [part for part in _SEPARATOR.split(text) if part]
+    for before, after in pairwise(parts):
+        if is_url(before) and not is_url(after) and not Path(after).expanduser().is_absolute():
+            raise ValueError(
+                "after a URL stands neither a URL nor an absolute path; a port or credentials have no place in a URL here"
+            )
+    return [_root(part) for part in parts]
+
+
+def _root(text: str) -> Path | ObjectUrl:
+    if not is_url(text):
+        return Path(text)
+    try:
+        return parse_url(text)
+    except ValueError as error:
+        raise ValueError(f"one of the roots is {error}") from None

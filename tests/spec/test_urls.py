@@ -1,8 +1,11 @@
 """URLs of object stores: which are read, what lies below which, and that no secret is repeated."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from prolu.spec.urls import ObjectUrl, is_url, parse_url
+from prolu.spec.urls import ObjectUrl, is_url, parse_url, split_roots
 
 
 @pytest.mark.parametrize("text", ["s3://b", "gs://lab-1/a.b/c d/x=1", "s3://b/a/b.npy"])
@@ -61,3 +64,11 @@ def test_credentials_are_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="credentials") as caught:
         parse_url(text)
     assert "hunter" not in str(caught.value)
+
+
+def test_roots_are_split_as_paths_are_save_at_the_colon_of_a_url() -> None:
+    written = os.pathsep.join(["/a", "", "s3://lab/x/", "gs://y", "/d"])
+    assert split_roots(written) == [Path("/a"), parse_url("s3://lab/x"), parse_url("gs://y"), Path("/d")]
+    assert split_roots("") == []
+    with pytest.raises(ValueError, match="a port or credentials have no place"):
+        split_roots("s3://key:hunter2@lab")

@@ -10,7 +10,17 @@ import typer
 
 from prolu.client.cli.diagnostics import draw_alignment, show_alignment
 from prolu.client.cli.documents import BadInput, check_picture
-from prolu.client.cli.offline import DataFile, Hub, Reference, Step, ask, data_options, located, require_torch
+from prolu.client.cli.offline import (
+    DataFile,
+    DataRoots,
+    Hub,
+    Reference,
+    Step,
+    ask,
+    data_options,
+    located,
+    require_torch,
+)
 from prolu.client.cli.output import note
 from prolu.client.cli.places import check_place, writing
 from prolu.client.plots.alignment import Part
@@ -23,13 +33,16 @@ def evaluate(
     reference: Reference = "last",
     step: Step = None,
     data: DataFile = None,
+    data_root: DataRoots = None,
     hub: Hub = True,
     as_json: AsJson = False,
 ) -> None:
     """Measure a checkpoint on held-out data: one of the service, a folder of ours, or one that SAELens saved."""
     require_torch("Measuring weights")
     with located(reference, step) as found:
-        answer = ask(["evaluate", found.folder, *data_options(data, hub=hub), *(["--json"] if as_json else [])])
+        answer = ask(
+            ["evaluate", found.folder, *data_options(data, data_root, hub=hub), *(["--json"] if as_json else [])]
+        )
     print(answer, end="")  # noqa: T201
 
 
@@ -48,6 +61,7 @@ def align(
     ] = "loss",
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")] = None,
     data: DataFile = None,
+    data_root: DataRoots = None,
     hub: Hub = True,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +72,7 @@ def align(
     named = {"--estimators": estimators, "--bandwidths": bandwidths, "--batches": batches}
     options = [word for name, value in named.items() if value is not None for word in (name, str(value))]
     with located(reference, step) as found:
-        answer = ask(["align", found.folder, *options, *data_options(data, hub=hub), "--json"])
+        answer = ask(["align", found.folder, *options, *data_options(data, data_root, hub=hub), "--json"])
         title = found.title
     if as_json:
         print(answer, end="")  # noqa: T201

@@ -37,6 +37,15 @@ DataFile = Annotated[
         "--data", metavar="FILE", help="Held-out data: a spec of data, or of a run. By default the run's own."
     ),
 ]
+DataRoots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-root",
+        metavar="PLACE",
+        help="Folder, or URL of an object store, below which the data lie; may be repeated. "
+        "By default those of PROLU_DATA_ROOTS, or else the service's folder `data` here.",
+    ),
+]
 Hub = Annotated[bool, typer.Option("--hub/--no-hub", help="Whether models and texts may be downloaded from the hub.")]
 
 
@@ -88,9 +97,10 @@ def ask(work: Sequence[str]) -> str:
     return _run(work, captured=True)
 
 
-def data_options(data: Path | None, *, hub: bool) -> list[str]:
-    """The options that say which held-out data are meant."""
-    return [*(["--data", str(data)] if data is not None else []), "--hub" if hub else "--no-hub"]
+def data_options(data: Path | None, roots: Sequence[str] | None, *, hub: bool) -> list[str]:
+    """The options that say which held-out data are meant, and where they lie."""
+    below = [f"--data-root={root}" for root in roots or ()]
+    return [*(["--data", str(data)] if data is not None else []), *below, "--hub" if hub else "--no-hub"]
 
 
 def _run(work: Sequence[str], *, captured: bool) -> str:

@@ -85,3 +85,9 @@ def test_without_torch_the_command_says_what_to_install(
     status, _, err = prolu(*arguments)
     assert status == BAD_INPUT
     assert "needs torch, which is not installed here; install prolu[train]." in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "align"])
+def test_where_the_data_lie_is_passed_on(prolu: Prolu, trained: Run, tmp_path: Path, command: str) -> None:
+    assert prolu(command, trained.folder, "--data-root", str(tmp_path), "--data-root", "s3://lab/x")[0] == OK
+    assert prolu(command, trained.folder, "--data-root", "ftp://host/x")[0] == BAD_INPUT
