@@ -16,7 +16,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prolu.spec import RunSpec
-from prolu.spec.report import Failed, FailureClass, Outcome, Progress, Report, Stopped
+from prolu.spec.report import (
+    CheckpointWritten,
+    Failed,
+    FailureClass,
+    MetricPoint,
+    Outcome,
+    Progress,
+    Report,
+    Stopped,
+)
 from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
 from workers.outbox import Outbox
 
@@ -110,8 +119,12 @@ class Trainee:
             return self._failed("user_error", str(error))
 
     def _sink(self, report: Report) -> None:
-        if isinstance(report, Progress) and report.phase == "training":
-            self._step = report.done
+        # Progress comes only so often; what is measured or written at a step says as well that it was trained.
+        match report:
+            case Progress(phase="training"):
+                self._step = max(self._step, report.done)
+            case MetricPoint() | CheckpointWritten():
+                self._step = max(self._step, report.step)
         self.outbox.put(report)
 
     def _failed(self, failure_class: FailureClass, message: str) -> Failed:

@@ -96,6 +96,7 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
         case DiagnosticsMeasured():
             _diagnostics(session, run, attempt, report, now)
         case CheckpointWritten():
+            _stepped(run, attempt, report.step)
             _checkpoint(session, run, attempt, report, now)
         case Succeeded():
             _stepped(run, attempt, report.step)
@@ -133,8 +134,8 @@ def _after_stopping(report: Stopped, desired: DesiredState) -> tuple[AttemptOutc
 
 
 def _stepped(run: RunRow, attempt: AttemptRow, step: int) -> None:
-    # An attempt that ends before its first step may say 0, but what its checkpoint holds is trained.
-    run.step = attempt.last_step = max(step, attempt.resumed_from_step or 0)
+    # An attempt begins at the step of its checkpoint, and a report that names an earlier step takes back nothing.
+    run.step = attempt.last_step = max(step, attempt.last_step)
 
 
 def _snapshot(session: Session, run: RunRow, attempt: AttemptRow, report: BiasSnapshot, now: datetime) -> None:

@@ -126,6 +126,21 @@ def test_an_attempt_that_ends_right_after_a_resume_does_not_take_back_the_step(
         assert session.get_one(AttemptRow, (run_id, 2)).last_step == 40
 
 
+@pytest.mark.parametrize(
+    "end",
+    [Failed(step=0, failure_class="storage", message="no space"), Stopped(step=0, reason="preempt")],
+    ids=["failed", "stopped"],
+)
+@pytest.mark.parametrize("known", [metric(55), checkpoint(55)], ids=["metric", "checkpoint"])
+def test_an_outcome_that_names_an_earlier_step_does_not_take_back_what_the_attempt_reported(
+    database: Database, run_id: UUID, known: Report, end: Report
+) -> None:
+    deliver(database, run_id, [(1, known), (2, end)])
+    with database.read() as session:
+        assert session.get_one(RunRow, run_id).step == 55
+        assert session.get_one(AttemptRow, (run_id, 1)).last_step == 55
+
+
 def test_a_metric_that_is_not_finite_is_left_out(database: Database, run_id: UUID) -> None:
     values = {"l0": 1.5, "mse": math.nan, "fvu": math.inf}
     deliver(database, run_id, [(1, MetricPoint(split="train", step=5, tokens=50, values=values))])
