@@ -96,11 +96,7 @@ class TopKSae(_TopK):
 
 class _BatchTopK(_TopK):
     threshold_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.999
-    """Decay of the moving average of the smallest act of a batch, the threshold of inference. Default 0.999.
-
-    The average begins with a shorter memory, a tenth of the run so far: batch t = 1, 2, ... has the weight
-    max(10/(t + 9), 1 - threshold_decay).
-    """
+    """Decay of the average of the smallest act, inference's threshold; batch t weighs max(10/(t+9), 1 - decay). Default 0.999."""
 
 
 class BatchTopKSae(_BatchTopK):
