@@ -66,3 +66,15 @@ def test_synthetic_samples_are_scaled_by_the_rms_of_the_first_of_them() -> None:
     raw = SyntheticSource(spec.model_copy(update={"normalisation": "none"}))
     assert source.normaliser.rms == rms_of_batches([raw.batch(0, 8_192)])
     torch.testing.assert_close(source.batch(100, 7) * source.normaliser.rms, raw.batch(100, 7))
+
+
+def test_data_of_zeros_alone_are_refused_by_the_kind_that_would_divide_by_them() -> None:
+    zeros = _rows(np.zeros((5, 2), np.float32))
+    with pytest.raises(
+        DataError,
+        match=r"activations are all zero, so .* has no scale .*; choose another data\.normalisation or other data\.",
+    ):
+        fit_normaliser("dataset_rms", zeros)
+    assert fit_normaliser("per_token", zeros).rms is None
+    with pytest.raises(DataError, match="all zero"):
+        rms_of_batches([torch.zeros(3, 2), torch.zeros(1, 2)])
