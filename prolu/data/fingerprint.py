@@ -1,7 +1,8 @@
-"""Content hashes of files, remembered by path, size, change time and inode so that unchanged files are hashed once.
+"""Hashes of files, and what else follows from their content, remembered by path, size, change time and inode.
 
-The change time is the kernel's (ctime), which no program can set back, so an edit shows however it is dated; rot that
-leaves size and time alone is found only by hashing again (remove `fingerprints/` from the cache folder).
+Files that have not changed are read for it once. The change time is the kernel's (ctime), which no program can set back, so
+an edit shows however it is dated; rot that leaves size and time alone is found only by hashing again (remove `fingerprints/`
+from the cache folder).
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ def fingerprints(paths: Sequence[Path], *, cache_dir: Path) -> list[str]:
 
 
 def remembered(what: str, paths: Sequence[Path], compute: Callable[[], list[str]], *, cache_dir: Path) -> list[str]:
-    """Return compute(), a list of hashes that depends on the content of `paths` alone, from memory if nothing changed.
+    """Return compute(), hashes or findings that depend on the content of `paths` alone, from memory if nothing changed.
 
     `what` names the computation, with a version: change it when the computation changes.
     """
     states = [(str(path), state.st_size, state.st_ctime_ns, state.st_ino) for path in paths for state in [path.stat()]]
     memory = cache_dir / "fingerprints" / f"{digest_of([what, states])}.json"
     if memory.exists():
-        hashes: list[str] = json.loads(memory.read_bytes())
-        return hashes
-    hashes = compute()
-    write_atomically(memory, json.dumps(hashes).encode())
-    return hashes
+        known: list[str] = json.loads(memory.read_bytes())
+        return known
+    computed = compute()
+    write_atomically(memory, json.dumps(computed).encode())
+    return computed

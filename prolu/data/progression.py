@@ -15,7 +15,11 @@ class Progression:
     """Counts towards a total; tells at most 1,000 times in all, besides the end."""
 
     def __init__(
-        self, phase: Literal["extracting", "evaluating"], total: int, notify: Notify, should_stop: ShouldStop
+        self,
+        phase: Literal["preparing", "extracting", "evaluating"],
+        total: int,
+        notify: Notify,
+        should_stop: ShouldStop,
     ) -> None:
         self._phase = phase
         self._total = total

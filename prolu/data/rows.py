@@ -54,7 +54,7 @@ class Rows:
         gathered = np.empty((len(indices), self.d_in), dtype=np.float32)
         for part, start, first, last in self._spans(rising):
             values = np.asarray(part.array)[rising[first:last] - start]
-            gathered[order[first:last]] = _as_float32(values)
+            gathered[order[first:last]] = to_float32(values)
         return self._checked(gathered, indices)
 
     def slice(self, start: int, stop: int) -> Rows:
@@ -81,16 +81,22 @@ class Rows:
         return spans
 
     def _checked(self, values: NDArray[np.float32], indices: NDArray[np.int64]) -> Float[Tensor, "batch d_in"]:
-        x = torch.from_numpy(values)
-        # A sum is finite only if every value is, or if huge values overflow; only then is each value looked at.
-        if not torch.isfinite(x.sum()):
-            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-            if bad.size:
-                row = int(indices[bad[0]])
-                place = int(np.searchsorted(self._ends, row, side="right"))
-                within = row - int(self._ends[place - 1]) if place else row
-                raise not_finite(self._parts[place].first_row + within, self._parts[place].name)
-        return x
+        bad = bad_rows(values)
+        if bad.size:
+            row = int(indices[bad[0]])
+            place = int(np.searchsorted(self._ends, row, side="right"))
+            within = row - int(self._ends[place - 1]) if place else row
+            raise not_finite(self._parts[place].first_row + within, self._parts[place].name)
+        return torch.from_numpy(values)
+
+
+def bad_rows(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the rows of `values`, shape (rows, d_in), that hold a NaN or infinite value, rising."""
+    # A sum is finite only if every value is, or if huge values overflow; only then is each value looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(~np.isfinite(values).all(axis=1))
 
 
 def not_finite(row: int, name: str) -> DataError:
@@ -100,7 +106,8 @@ def not_finite(row: int, name: str) -> DataError:
     )
 
 
-def _as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+def to_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the values that an array stands for; uint16 are the bits of bfloat16."""
     if values.dtype == np.uint16:
         return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the check reports

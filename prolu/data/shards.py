@@ -1,8 +1,8 @@
 """Open activations that already lie in files, here or in an object store: `.safetensors`, `.npy` or `.parquet`.
 
 Arrays that lie in local files are memory-mapped in place. Parquet files, and files of an object store, are first copied into
-the cache as arrays, once. Shapes, types and up to 64 rows of each array are checked on opening; every row of a Parquet file
-when it is copied, and any row when it is read, for NaN and infinity.
+the cache as arrays, once. Shapes, types and every value are checked on opening, the values once for each content of a file:
+those of a Parquet file when it is copied, all others by `prolu.data.finite`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from prolu.data.finite import require_finite
 from prolu.data.places import DataError, Places
 from prolu.data.rms import fit_normaliser
 from prolu.data.rows import Part, Rows
@@ -23,23 +22,25 @@ from prolu.spec.data import ShardsData
 from prolu.spec.urls import is_url
 
 _SUFFIXES = frozenset({".npy", ".parquet", ".safetensors"})
-_SAMPLED_ROWS = 64
 # Changes when the same original would give another copy.
 _FORMAT = 1
+
+
+_Shard = tuple[Path, Part]
+"""The file that is mapped, be it the original or its copy, and its array under the original's name."""
 
 
 def open_shards(spec: ShardsData, places: Places, *, notify: Notify, should_stop: ShouldStop) -> StoredSource:
     """Open the shards below `spec.path` in name order; the last `eval_samples` rows are held out.
 
-    `notify` hears how many bytes of the originals have been copied. Raises DataError that names the file if one is not what
-    it should be, or the path if there are too few rows; StorageError if an object store fails; Interrupted if asked to stop.
+    `notify` hears how many bytes of the originals have been copied, then how many have been looked at. Raises DataError that
+    names the file if one is not what it should be, and the row of a value that is not finite, or the path if there are too few
+    rows; StorageError if an object store fails; Interrupted if asked to stop.
     """
-    opened = _remote_parts if is_url(spec.path) else _local_parts
-    parts = opened(spec, places, notify, should_stop)
+    opened = _remote_shards if is_url(spec.path) else _local_shards
+    shards = opened(spec, places, notify, should_stop)
+    parts = [part for _, part in shards]
     _check_widths(parts)
-    for part in parts:
-        sampled = np.linspace(0, len(part.array) - 1, _SAMPLED_ROWS).astype(np.int64)
-        Rows([part]).gather(np.unique(sampled))
     rows = Rows(parts)
     train = len(rows) - spec.eval_samples
     if train < 1:
@@ -47,19 +48,23 @@ def open_shards(spec: ShardsData, places: Places, *, notify: Notify, should_stop
             f"data.path is {spec.path!r} with {len(rows)} rows, but data.eval_samples holds out {spec.eval_samples}; "
             "lower data.eval_samples or add shards."
         )
+    unseen = [(path, part) for path, part in shards if not part.name.endswith(".parquet")]
+    require_finite(unseen, cache_dir=places.cache_dir, notify=notify, should_stop=should_stop)
     training = rows.slice(0, train)
     normaliser = fit_normaliser(spec.normalisation, training)
     return StoredSource(training, rows.slice(train, len(rows)), seed=spec.seed, normaliser=normaliser)
 
 
-def _local_parts(spec: ShardsData, places: Places, notify: Notify, should_stop: ShouldStop) -> list[Part]:
+def _local_shards(spec: ShardsData, places: Places, notify: Notify, should_stop: ShouldStop) -> list[_Shard]:
     files = places.files(spec.path, _SUFFIXES, field="data.path")
     total = sum(path.stat().st_size for path in files if path.suffix == ".parquet")
     cache = ShardCache(places.cache_dir, total_bytes=total, notify=notify, should_stop=should_stop)
-    return [
-        Part(path.name, map_shard(_array_of_parquet(path, cache) if path.suffix == ".parquet" else path, path.name))
-        for path in files
-    ]
+
+    def shard(path: Path) -> _Shard:
+        mapped = _array_of_parquet(path, cache) if path.suffix == ".parquet" else path
+        return mapped, Part(path.name, map_shard(mapped, path.name))
+
+    return [shard(path) for path in files]
 
 
 def _array_of_parquet(path: Path, cache: ShardCache) -> Path:
@@ -73,7 +78,7 @@ def _array_of_parquet(path: Path, cache: ShardCache) -> Path:
     return cache.copy(origin, ".npy", size=size, fill=lambda sink: convert(path, path.name, size=size, sink=sink))
 
 
-def _remote_parts(spec: ShardsData, places: Places, notify: Notify, should_stop: ShouldStop) -> list[Part]:
+def _remote_shards(spec: ShardsData, places: Places, notify: Notify, should_stop: ShouldStop) -> list[_Shard]:
     from prolu.data.object_store import ObjectPrefix, RemoteFile  # so do the clients of object stores
 
     url = places.resolve_url(spec.path, field="data.path")
@@ -94,7 +99,7 @@ def _remote_parts(spec: ShardsData, places: Places, notify: Notify, should_stop:
         with prefix.opened(file) as handle:
             convert(handle, file.name, size=file.size, sink=sink)
 
-    def part(file: RemoteFile) -> Part:
+    def shard(file: RemoteFile) -> _Shard:
         origin = {
             "format": _FORMAT,
             "url": f"{url.scheme}://{file.path}",
@@ -107,9 +112,9 @@ def _remote_parts(spec: ShardsData, places: Places, notify: Notify, should_stop:
             size=file.size,
             fill=lambda sink: (fetch_parquet if is_parquet else fetch)(file, sink),
         )
-        return Part(file.name, map_shard(copy, file.name))
+        return copy, Part(file.name, map_shard(copy, file.name))
 
-    return [part(file) for file in files]
+    return [shard(file) for file in files]
 
 
 def _check_widths(arrays: Sequence[Part]) -> None:

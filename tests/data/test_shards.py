@@ -109,15 +109,6 @@ def test_a_broken_file_is_refused_by_name(root: Path, name: str, content: bytes)
         _open(root)
 
 
-def test_a_nan_that_sampling_missed_is_refused_when_it_is_read(root: Path) -> None:
-    x = np.ones((10_000, 2), np.float32)
-    x[17, 1] = np.nan
-    np.save(root / "shards" / "a.npy", x)
-    source = _open(root)
-    with pytest.raises(DataError, match=r"row 17 of a\.npy"):
-        source.batch(0, 9_996)
-
-
 def test_a_folder_without_shards_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match=r"a folder without any \.npy or \.parquet or \.safetensors file"):
         _open(root)
