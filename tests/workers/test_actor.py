@@ -12,7 +12,6 @@ import pytest
 
 from prolu.spec import RunSpec
 from prolu.spec.report import BiasSnapshot, CheckpointWritten, Failed, MetricPoint, Report, Stopped, Succeeded
-from prolu.training import reporter
 from workers.actor import PackActor
 from workers.messages import Assignment, Attempt, Surroundings, read_report
 
@@ -163,18 +162,26 @@ def test_a_store_that_cannot_be_written_is_a_failure_of_storage(office: Office):
     assert outcome.failure_class == "storage"
 
 
-def test_a_failure_between_two_reports_of_progress_names_the_step_that_was_measured(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "last",
+    [
+        MetricPoint(split="train", step=20, tokens=320, values={}),
+        CheckpointWritten(step=20, tokens=320, path="runs/0190-run/e1/step-20", files=[], final=False),
+    ],
+    ids=["metrics", "checkpoint"],
+)
+def test_an_unforeseen_failure_names_the_last_step_that_was_reported(
+    office: Office, monkeypatch: pytest.MonkeyPatch, last: Report
 ):
-    monkeypatch.setattr(reporter, "PROGRESS_SECONDS", 3_600.0)
-    taken = office.folder / "artifacts" / "runs" / ATTEMPT.run_id / "e1"
-    taken.mkdir(parents=True)
-    (taken / "step-20").write_text("a file where the second checkpoint should be")
-    office.start(spec(steps=10_000, checkpoint_every_steps=10))
+    def broken(*_: object, sink: Callable[[Report], None], **__: object) -> None:
+        sink(last)
+        raise RuntimeError("the machine is on fire")
+
+    monkeypatch.setattr("prolu.training.train", broken)
+    office.start(spec())
     outcome = office.outcome()
     assert isinstance(outcome, Failed)
-    assert office.of(CheckpointWritten)[-1].step == 10
-    assert outcome.step == office.of(MetricPoint)[-1].step
+    assert outcome.step == 20
 
 
 def test_a_run_that_is_too_large_for_the_node_is_out_of_memory_not_a_bug(office: Office):
