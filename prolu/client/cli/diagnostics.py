@@ -1,10 +1,11 @@
-"""`prolu diagnostics`: where the updates of gradient estimators point, measured at the end of a run."""
+"""`prolu diagnostics`: where the updates of gradient estimators point, measured at the end of a run, or of each of a sweep's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -12,42 +13,64 @@ from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.places import check_place, writing
-from prolu.client.cli.references import find_run
+from prolu.client.cli.references import Kind, find
 from prolu.client.plots.alignment import PARTS, Part, estimator_label
+from prolu.client.wire import DiagnosticsRead
 from prolu.spec.report import Alignment
 
 
 def diagnostics(
-    reference: Annotated[str, typer.Argument(metavar="RUN", help="An id, a unique part of one, or `last`.")] = "last",
+    reference: Annotated[
+        str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")
+    ] = "last",
     part: Annotated[
         Part, typer.Option("--part", help="Whose update: the whole loss, or one part of it alone.")
     ] = "loss",
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead; of a run.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where each gradient estimator's update points: cosines with descent of L0, reconstruction and L1."""
     check_picture(plot)
     check_place("--plot", plot)
     with connect() as client:
-        run = client.runs.get(find_run(client, reference))
-        found = client.runs.diagnostics(run.id)
-    if as_json:
-        print_json(found)
+        kind, which = find(client, reference)
+        runs = [which] if kind == "run" else [run.id for run in client.sweeps.runs(which)]
+        found = [one for run in runs for one in client.runs.diagnostics(run)]
+        if as_json:
+            print_json(found)
+            return
+        # The newest of each run, in the order of the runs.
+        last = {one.run_id: one for one in found if one.gradient_alignment}
+        _require(last, kind, which, plot)
+        measured = [(client.runs.get(run), one) for run, one in last.items()]
+    if plot is None:
+        for run, one in measured:
+            label = f"run {short(run.id)}" if kind == "run" else f"{run.name or 'run'} ({short(run.id)})"
+            show_alignment(one.gradient_alignment, part, title=f"{label} at step {one.step:,}")
         return
-    measured = [one for one in found if one.gradient_alignment]
-    if not measured:
+    ((run, one),) = measured
+    with writing("--plot", plot):
+        title = f"{run.variant or run.name or short(run.id)}, step {one.step:,}"
+        draw_alignment(one.gradient_alignment, plot, part, title=title)
+    note(f"the picture is in {plot}")
+
+
+def _require(last: Mapping[UUID, DiagnosticsRead], kind: Kind, which: UUID, plot: Path | None) -> None:
+    """Raise BadInput if there is nothing to show, or no one run to draw."""
+    if not last:
+        subject = f"Run {which} has no" if kind == "run" else f"No run of sweep {which} has"
         raise BadInput(
-            f"Run {run.id} has no diagnostics; set training.gradient_alignment in its spec, or measure a checkpoint "
+            f"{subject} diagnostics; set training.gradient_alignment in its spec, or measure a checkpoint "
             "with `prolu align`."
         )
-    last = measured[-1]
-    if plot is None:
-        show_alignment(last.gradient_alignment, part, title=f"run {short(run.id)} at step {last.step:,}")
-        return
-    with writing("--plot", plot):
-        title = f"{run.variant or run.name or short(run.id)}, step {last.step:,}"
-        draw_alignment(last.gradient_alignment, plot, part, title=title)
-    note(f"the picture is in {plot}")
+    if plot is not None and kind == "sweep":
+        runs = ", ".join(map(short, last))
+        raise BadInput(
+            f"--plot draws one run, and {short(which)} is a sweep; choose one of its runs with diagnostics ({runs}), "
+            f"such as `prolu diagnostics {short(next(iter(last)))} --plot {plot}`."
+        )
 
 
 def show_alignment(alignments: Sequence[Alignment], part: Part, *, title: str) -> None:

@@ -123,6 +123,29 @@ def test_diagnostics_are_a_table_by_estimator_and_objective_and_a_picture(
     assert client.runs.diagnostics(run.id)[0].gradient_alignment == alignments()
 
 
+def test_diagnostics_of_a_sweep_are_a_table_for_each_run_that_has_any(
+    prolu: Prolu, client: Client, desk: Desk, tmp_path: Path
+) -> None:
+    sweep = client.sweeps.submit(SWEEP)
+    first, second, *_ = desk.claim()
+    status, _, err = prolu("diagnostics", "last")
+    assert status == BAD_INPUT
+    assert "No run of sweep" in err
+    for run in (first, second):
+        desk.report(run, DiagnosticsMeasured(step=100, gradient_alignment=alignments()))
+    status, out, _ = prolu("diagnostics", str(sweep.id))
+    assert status == OK
+    assert out.count("cosine of the update") == 2
+    assert prolu("diagnostics", "last")[1] == out
+    assert str(second)[-8:] in out
+    told = json.loads(prolu("diagnostics", "last", "--json")[1])
+    assert [one["run_id"] for one in told] == [str(first), str(second)]
+    status, _, err = prolu("diagnostics", "last", "--plot", "d.svg")
+    assert status == BAD_INPUT
+    assert f"prolu diagnostics {str(first)[-8:]} --plot" in err
+    assert not (tmp_path / "d.svg").exists()
+
+
 def test_without_statistics_biases_says_so(prolu: Prolu, client: Client) -> None:
     client.runs.submit(RUN)
     assert "no bias statistics yet" in prolu("biases")[2]
