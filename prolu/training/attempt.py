@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -10,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from prolu.data.places import Interrupted
 from prolu.data.source import ActivationSource
+from prolu.models.artifacts import StorageError
 from prolu.spec.report import Report, Stopped, Succeeded
 from prolu.spec.run import RunSpec
 from prolu.training.attentive import AttentiveSource
@@ -38,7 +41,7 @@ class Attempt:
     Before a step, if it is time: a resample, on activations that training reads next. After each step, in this order, what
     is due: training metrics, bias snapshot, evaluation, diagnostics, checkpoint. A checkpoint comes last, so that whoever
     accepts it in order has every report up to its step, and a resume repeats none before it. An evaluation that a stop
-    cuts short is made up for by the resume.
+    or a failure cuts short costs no weights: they are saved then, and the resume makes up for it.
     """
 
     def __init__(
@@ -112,19 +115,27 @@ class Attempt:
 
     def stop(self, reason: StopReason) -> Stopped:
         """End early: save what was trained since the last checkpoint. Raises NonFiniteError, StorageError."""
-        if self.learner.steps_done != self._saved_step:
-            self.learner.require_finite()
-            self._save(final=False)
+        self._save_the_rest()
         return Stopped(step=self.learner.steps_done, reason=reason)
 
     def _evaluate_and_save(self) -> None:
         if self._evaluation_due():
-            self._held_out = self._reporter.held_out_metrics(self._source)
-            if self.complete:
-                self._reporter.diagnostics(self._source)
-            self.learner.evaluated_step.fill_(self.learner.steps_done)
+            try:
+                self._evaluate()
+            except (StopRequested, Interrupted):
+                raise  # `stop` saves
+            except Exception:
+                with contextlib.suppress(StorageError):  # the first failure is the one to report
+                    self._save_the_rest()
+                raise
         if self._checkpoint_due():
             self._save(final=self.complete)
+
+    def _evaluate(self) -> None:
+        self._held_out = self._reporter.held_out_metrics(self._source)
+        if self.complete:
+            self._reporter.diagnostics(self._source)
+        self.learner.evaluated_step.fill_(self.learner.steps_done)
 
     def _snapshot(self) -> None:
         self._reporter.bias_snapshot()
@@ -138,6 +149,11 @@ class Attempt:
 
     def _due(self, every_steps: int | None) -> bool:
         return self.complete or (every_steps is not None and self.learner.steps_done % every_steps == 0)
+
+    def _save_the_rest(self) -> None:
+        if self.learner.steps_done != self._saved_step:
+            self.learner.require_finite()
+            self._save(final=False)
 
     def _save(self, *, final: bool) -> None:
         self._sink(self._checkpoints.write(self.learner.checkpoint(), final=final))

@@ -1,6 +1,6 @@
 """Each way a run can end: asked to stop, failed, resumed at its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +205,46 @@ def test_what_the_source_raises_is_passed_on(
 
     with pytest.raises(type(error), match=str(error)):
         run(make_spec(), Broken(source._spec), store)
+
+
+@pytest.mark.parametrize("step", [15, 40])
+def test_a_failing_evaluation_costs_no_weights_and_a_resume_from_them_ends_as_an_undisturbed_run(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore, step: int
+) -> None:
+    spec = make_spec(training={"evaluate_every_steps": 15, "gradient_alignment": {"batches": 2, "batch_size": 64}})
+    whole, expected = run(spec, source, store)
+    first: list[Report] = []
+
+    class Fragile(SyntheticSource):
+        def evaluation(self, batch_size: int) -> Iterator[Tensor]:
+            if any(isinstance(report, MetricPoint) and report.step == step for report in first):
+                raise RuntimeError("the held-out data broke")
+            return super().evaluation(batch_size)
+
+    broken = CheckpointStore(store.root, "runs/b/e1")
+    with pytest.raises(RuntimeError, match="the held-out data broke"):
+        run(spec, Fragile(source._spec), broken, sink=first.append)
+    assert isinstance(first[-1], CheckpointWritten)
+    assert (first[-1].step, first[-1].final) == (step, False)
+    again = CheckpointStore(store.root, "runs/b/e2")
+    outcome, second = run(spec, source, again, resume_from=f"runs/b/e1/step-{step}")
+    assert outcome == whole
+    assert [r for r in [*first, *second] if not isinstance(r, Progress | CheckpointWritten)] == [
+        r for r in expected if not isinstance(r, Progress | CheckpointWritten)
+    ]
+    for name in ("sae.safetensors", "training.safetensors", "config.json"):
+        ends = [Path(store.root, folder, "step-40", name).read_bytes() for folder in ("runs/a/e1", "runs/b/e2")]
+        assert ends[0] == ends[1]
+
+
+def test_an_evaluation_that_fails_is_what_is_told_even_if_the_weights_cannot_be_saved_either(
+    make_spec: SpecMaker, source: SyntheticSource, tmp_path: Path
+) -> None:
+    class Fragile(SyntheticSource):
+        def evaluation(self, batch_size: int) -> Iterator[Tensor]:
+            raise RuntimeError("the held-out data broke")
+
+    (tmp_path / "file").write_text("no folder")
+    spec = make_spec(training={"evaluate_every_steps": None, "checkpoint_every_steps": 1000})
+    with pytest.raises(RuntimeError, match="the held-out data broke"):
+        run(spec, Fragile(source._spec), CheckpointStore(str(tmp_path / "file"), "runs"))
