@@ -158,9 +158,10 @@ def _level(row: Row[Any]) -> SparsityLevel | None:
 
 
 def _last_biases(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, float]]:
+    # What a run looked like before its first step is no result.
     last = (
         select(BiasSnapshotRow.run_id, func.max(BiasSnapshotRow.step))
-        .where(BiasSnapshotRow.run_id.in_(run_ids))
+        .where(BiasSnapshotRow.run_id.in_(run_ids), BiasSnapshotRow.step > 0)
         .group_by(BiasSnapshotRow.run_id)
     )
     rows = session.execute(

@@ -13,13 +13,14 @@ import typer
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.offline import ask, located, require_torch
-from prolu.client.cli.output import note, number, out, percent, print_json, short, table, user_text
+from prolu.client.cli.output import note, number, out, percent, print_json, short, state, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find
 from prolu.client.client import Client
 from prolu.client.histograms import bar, common_edges, rebin, sparkline
 from prolu.client.levels import in_words, value_of
 from prolu.client.plots.distributions import Population, population_of
+from prolu.client.trained import counts, was_trained
 from prolu.client.wire import BiasSnapshotRead
 from prolu.spec.report import BiasPopulation, BiasSnapshot
 
@@ -107,10 +108,10 @@ def _draw(
         save(run_bias_figure(series, population=population), path)
     elif over_training:
         of_runs = biases_of_sweep(client, found)
-        _require([one for one in of_runs if one.snapshots], kind, found)
+        _require(of_runs, kind, found)
         save(bias_figure(of_runs, population=population), path)
     else:
-        rows = client.sweeps.bias_statistics(found)
+        rows = [row for row in client.sweeps.bias_statistics(found) if counts(row.state, row.step)]
         _require(rows, kind, found)
         save(level_figure(rows, population=population), path)
 
@@ -160,15 +161,18 @@ def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json
     if as_json:
         print_json(rows)
         return
+    rows = [row for row in rows if was_trained(row.step)]
     if not rows:
         note(f"no run of sweep {sweep} has bias statistics yet; they come with its first step")
         return
     edges = common_edges((population_of(row.statistics, population).bias for row in rows), _SPARK_BINS)
     order = {variant: place for place, variant in enumerate(dict.fromkeys(row.variant for row in rows))}
     rows.sort(key=lambda row: (order[row.variant], value_of(row.level), row.point))
+    unfinished = any(row.state != "succeeded" for row in rows)
     shown = [
         (
             user_text(row.variant or row.name),
+            *([state(row.state)] if unfinished else []),
             in_words(row.level) or "-",
             str(row.set.get("training.seed", "-")),
             f"{row.step:,}",
@@ -181,7 +185,8 @@ def _print_sweep(client: Client, sweep: UUID, population: Population, *, as_json
         for row in rows
         for biases in [population_of(row.statistics, population)]
     ]
-    columns = {"variant": "left", "sparsity": "left", "seed": "right", "step": "right", **_COLUMNS}
+    columns = {"variant": "left", **({"state": "left"} if unfinished else {}), "sparsity": "left"}
+    columns |= {"seed": "right", "step": "right", **_COLUMNS}
     out().print(
         table(
             {**columns, f"{edges[0]:.3g} to {edges[-1]:.3g}": "left"},

@@ -21,6 +21,7 @@ from prolu.client.plots.distributions import (
     population_of,
 )
 from prolu.client.plots.style import CAPTION_COLOUR, STYLE, pyplot
+from prolu.client.trained import counts
 from prolu.client.wire import BiasSnapshotRead, SparsityLevel
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def biases_of_run(client: Client, run: UUID) -> BiasSeries:
 
 
 def biases_of_sweep(client: Client, sweep: UUID) -> list[BiasSeries]:
-    """Fetch what `bias_figure` draws of each run of a sweep, in the order of its points."""
-    return [biases_of_run(client, run.id) for run in client.sweeps.runs(sweep)]
+    """Fetch what `bias_figure` draws of each run of a sweep that counts, in the order of its points."""
+    runs = [(run.state, biases_of_run(client, run.id)) for run in client.sweeps.runs(sweep)]
+    return [one for state, one in runs if one.snapshots and counts(state, one.snapshots[-1].step)]
 
 
 def bias_figure(series: Sequence[BiasSeries], *, population: Population = "all") -> Figure:

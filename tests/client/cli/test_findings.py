@@ -146,6 +146,42 @@ def test_diagnostics_of_a_sweep_are_a_table_for_each_run_that_has_any(
     assert not (tmp_path / "d.svg").exists()
 
 
+def test_runs_that_were_never_trained_are_no_biases_of_a_sweep_and_others_tell_their_state(
+    prolu: Prolu, client: Client, desk: Desk, tmp_path: Path
+) -> None:
+    sweep = client.sweeps.submit(SWEEP)
+    untrained, broken, *good = desk.claim()
+    desk.report(untrained, snapshot(0, -3.0))
+    desk.fail(untrained)
+    desk.report(broken, snapshot(0, 0.0), snapshot(50, -3.0))
+    desk.fail(broken)
+    for run in good:
+        desk.train(run)
+    _, out, _ = prolu("biases", str(sweep.id))
+    assert len(out.splitlines()[2:]) == 3
+    assert [word for line in out.splitlines()[2:] for word in line.split() if word in ("failed", "succeeded")] == [
+        "failed",
+        "succeeded",
+        "succeeded",
+    ]
+    negative = [row["bias.fraction_negative"] for row in json.loads(prolu("results", "--json")[1])]
+    assert [share is None for share in negative] == [True, False, False, False]
+    assert prolu("biases", str(sweep.id), "--plot", "b.svg")[0] == OK
+    assert prolu("biases", str(sweep.id), "--plot", "t.svg", "--over-training")[0] == OK
+    assert "relu" not in (tmp_path / "b.svg").read_text().replace("relu_like", "")
+    assert "relu, " not in (tmp_path / "t.svg").read_text()
+
+
+def test_a_sweep_that_never_trained_has_no_picture_of_biases(prolu: Prolu, client: Client, desk: Desk) -> None:
+    client.sweeps.submit(SWEEP)
+    for run in desk.claim():
+        desk.report(run, snapshot(0, 0.0))
+        desk.fail(run)
+    assert "has bias statistics yet" in prolu("biases")[2]
+    assert prolu("biases", "--plot", "b.png")[0] == BAD_INPUT
+    assert prolu("biases", "--plot", "b.png", "--over-training")[0] == BAD_INPUT
+
+
 def test_without_statistics_biases_says_so(prolu: Prolu, client: Client) -> None:
     client.runs.submit(RUN)
     assert "no bias statistics yet" in prolu("biases")[2]
