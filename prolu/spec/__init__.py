@@ -25,7 +25,7 @@ from prolu.spec.estimators import (
     Surrogate,
 )
 from prolu.spec.mistakes import Mistake, SpecError, explain
-from prolu.spec.preset import Preset, named_preset, preset_names, with_preset
+from prolu.spec.preset import Preset, named_preset, preset_names, unused_grids, with_preset
 from prolu.spec.resources import ResourcesSpec
 from prolu.spec.run import ExportFormat, RunSpec
 from prolu.spec.sae import (
@@ -112,6 +112,7 @@ __all__ = [
     "named_preset",
     "parse",
     "preset_names",
+    "unused_grids",
     "validate",
     "with_preset",
 ]

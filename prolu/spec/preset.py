@@ -55,6 +55,21 @@ def with_preset(sweep: dict[str, Any], preset: Preset) -> dict[str, Any]:
     return sized
 
 
+def unused_grids(sweep: dict[str, Any], preset: Preset) -> list[str]:
+    """Name the grids of `preset` if none of them applies to `sweep`, though its alternatives have grids; else nothing.
+
+    A preset serves many sweeps, so that some of its grids find no alternative is as it should be; that none does is
+    more likely a name misspelt.
+    """
+    variants = [one for one in _listed(sweep.get("variants")) if isinstance(one, dict) and one.get("grid")]
+    applies = any(_with_grid(variant, preset.grids) is not variant for variant in variants)
+    return [] if applies or not variants else list(preset.grids)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _merged(old: Any, new: Any) -> Any:
     """Lay mappings over one another, key by key; of two that name different kinds, the new one alone is left."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
@@ -69,4 +84,4 @@ def _with_grid(variant: Any, grids: dict[str, dict[str, Any]]) -> Any:
         return variant
     grid = variant.get("grid", {})
     replaced = {path: values for path, values in grids[variant["name"]].items() if path in grid}
-    return {**variant, "grid": {**grid, **replaced}}
+    return {**variant, "grid": {**grid, **replaced}} if replaced else variant

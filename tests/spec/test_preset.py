@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from prolu.spec import Preset, SpecError, SweepSpec, named_preset, preset_names, validate, with_preset
+from prolu.spec import Preset, SpecError, SweepSpec, named_preset, preset_names, unused_grids, validate, with_preset
 
 SWEEP = {
     "base": {
@@ -42,6 +42,24 @@ def test_only_what_an_alternative_varies_takes_the_values_of_the_preset():
     a, b = with_preset(SWEEP, _preset(grids=grids))["variants"]
     assert a["grid"] == {"sparsity.coefficient": [2.0, 3.0], "training.seed": [0, 1]}
     assert b == SWEEP["variants"][1]
+
+
+@pytest.mark.parametrize(
+    ("grids", "unused"),
+    [
+        ({"c": {"sparsity.coefficient": [9.0]}, "a": {"sae.k": [9]}}, ["c", "a"]),
+        ({"c": {"sparsity.coefficient": [9.0]}, "a": {"sparsity.coefficient": [9.0]}}, []),
+        ({}, []),
+    ],
+    ids=["none applies", "one applies", "there are none"],
+)
+def test_grids_are_unused_only_if_none_of_the_preset_applies(grids, unused):
+    assert unused_grids(SWEEP, _preset(grids=grids)) == unused
+
+
+def test_a_sweep_whose_alternatives_vary_nothing_leaves_no_grid_unused():
+    bare = {**SWEEP, "variants": [{"name": "a"}, {"name": "b", "grid": {}}]}
+    assert unused_grids(bare, _preset(grids={"c": {"sae.k": [9]}})) == []
 
 
 def test_the_sweep_itself_stays_as_it_is():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ from prolu.client.cli.documents import BadInput, check, find_preset, read_docume
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.watching import watch_run, watch_sweep
 from prolu.client.wire import SweepPreview
-from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema, with_preset
+from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema, unused_grids, with_preset
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON file; - reads standard input.")]
 Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher goes first.")]
@@ -54,7 +54,7 @@ def sweep(
     if isinstance(document, dict) and not is_sweep(document):
         raise BadInput(f"{file} is a single run (it has no base); submit it with `prolu submit {file}`.")
     if preset is not None and isinstance(document, dict):
-        document = with_preset(document, find_preset(preset))
+        document = _sized(document, preset)
     spec = check(document, SweepSpec, file)
     with connect() as client:
         if preview:
@@ -70,6 +70,14 @@ def sweep(
             )
         if watch:
             watch_sweep(client, submitted.id, as_json=as_json)
+
+
+def _sized(document: dict[str, Any], source: str) -> dict[str, Any]:
+    preset = find_preset(source)
+    if unused := unused_grids(document, preset):
+        grids = ", ".join(f"{name} ({', '.join(preset.grids[name])})" for name in unused)
+        note(f"--preset {source}: none of its grids fits what an alternative of the sweep varies; not used: {grids}")
+    return with_preset(document, preset)
 
 
 def schema(

@@ -44,6 +44,18 @@ def test_a_sweep_is_previewed_without_being_submitted(prolu: Prolu, sweep_file: 
     assert client.sweeps.list() == []
 
 
+def test_a_preset_of_which_no_grid_fits_the_sweep_says_so(prolu: Prolu, tmp_path: Path) -> None:
+    variant = {"name": "prolu", "grid": {"sparsity.coefficient": [0.001, 0.002]}}
+    (tmp_path / "s.json").write_text(json.dumps({**SWEEP, "grid": {}, "variants": [variant]}))
+    for name, told in (("prollu", True), ("prolu", False)):
+        (tmp_path / "p.json").write_text(
+            json.dumps({"description": "small", "grids": {name: {"sparsity.coefficient": [0.5]}}})
+        )
+        status, _, err = prolu("sweep", "s.json", "--preset", "p.json", "--preview")
+        assert status == OK
+        assert ("not used: prollu (sparsity.coefficient)" in err) == told
+
+
 def test_a_sweep_is_submitted_listed_and_queued(prolu: Prolu, sweep_file: str, desk: Desk) -> None:
     desk.see_nodes()
     assert "with 4 runs is queued" in prolu("sweep", sweep_file)[2]
