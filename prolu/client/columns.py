@@ -87,6 +87,16 @@ def with_error(estimate: SeedEstimate | None) -> str:
     return f"{estimate.mean:.{digits}f} ± {error:.{digits}f}" if digits < 8 else f"{estimate.mean:.8g} ± {error:.1e}"
 
 
+def with_interval(estimate: SeedEstimate | None) -> str:
+    """The same with the 95 % interval below it, `[11.9, 12.7]`, to the digits of the mean; none where it is unknown."""
+    text = with_error(estimate)
+    if estimate is None or estimate.interval is None or not estimate.standard_error:
+        return text
+    _, _, decimals = text.split(" ")[0].partition(".")
+    low, high = (f"{bound:.{len(decimals)}f}" for bound in estimate.interval)
+    return f"{text}\n[{low}, {high}]" if "e" not in text else text
+
+
 def percent_with_error(estimate: SeedEstimate | None) -> str:
     """A share of one in percent, with its error."""
     if estimate is None:

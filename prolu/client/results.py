@@ -24,6 +24,7 @@ from prolu.client.columns import (
     shown_metrics,
     telling_settings,
     with_error,
+    with_interval,
 )
 from prolu.client.records import Records, evened
 from prolu.client.wire import ResultRow, SeedEstimate, SeedGroupRead
@@ -100,7 +101,7 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
         return evened([_flat_group(row) for row in self._rows])
 
     def table(self, title: str | None = None, *, everything: bool = False) -> Table:
-        """A rich table: what was set, how many seeds are done, and each number as mean ± standard error."""
+        """A rich table: what was set, how many seeds are done, and each number as mean ± standard error; below metrics, 95 %."""
         settings = telling_settings(self._rows)
         metrics = shown_metrics((row.metrics for row in self._rows), everything=everything)
         biases = shown_biases((row.bias for row in self._rows), everything=everything)
@@ -109,7 +110,7 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
             table.add_column(name, justify="right")
         for row in self._rows:
             done, runs = row.states.get("succeeded", 0), len(row.run_ids)
-            numbers = [with_error(row.metrics.get(name)) for name in metrics]
+            numbers = [with_interval(row.metrics.get(name)) for name in metrics]
             numbers += [_bias_estimate(name, row.bias.get(name)) for name in biases]
             table.add_row(
                 *_place(row, self._rows, settings), str(done) if done == runs else f"{done} of {runs}", *numbers

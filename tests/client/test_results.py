@@ -153,6 +153,7 @@ def test_over_seeds_each_number_has_its_error() -> None:
     assert [row.point for row in SEEDS] == [0, 2, 4]
     text = printed(SEEDS)
     assert "12.345 ± 0.046" in text
+    assert "[12.299, 12.391]" in text
     assert "90.0 ± 1.0 %" in text
     assert "0 of 2" in text
     assert SEEDS.are_repeated

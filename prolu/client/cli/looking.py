@@ -115,7 +115,7 @@ def results(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw L0 against CE loss score and FVU.")
     ] = None,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="One row per group of seeds: mean ± standard error.")
+        bool, typer.Option("--over-seeds", help="One row per group of seeds: mean ± standard error [95 % interval].")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show every metric and number of the biases.")] = False,
     as_json: AsJson = False,
