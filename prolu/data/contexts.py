@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 UNUSED = -1
 _DOCUMENTS_AT_ONCE = 64
-_LEAST_HELD_OUT = 0.05
-_MOST_HELD_OUT = 0.5
 
 Codes = NDArray[np.int32]
 
@@ -110,14 +108,6 @@ class Packer:
         contexts = contexts[(contexts >= 0).any(axis=1)]
         self.rows += int((contexts >= 0).sum())
         return contexts
-
-
-def held_out_share(tokens: int, eval_tokens: int) -> float:
-    """Return the share of documents to hold out: twice what is needed, since documents differ in length; 5 % at least.
-
-    share = min(1/2, max(1/20, 2 * eval_tokens / (tokens + eval_tokens)))
-    """
-    return min(_MOST_HELD_OUT, max(_LEAST_HELD_OUT, 2 * eval_tokens / (tokens + eval_tokens)))
 
 
 def is_held_out(document: str, share: float) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prolu.data.cache_entry import Entry, Split
-from prolu.data.contexts import Codes, Packer, Packing, held_out_share, pack, token_ids
+from prolu.data.contexts import Codes, Packer, Packing, pack, token_ids
 from prolu.data.corpora import OpenCorpus
 from prolu.data.language_model import load_tokenizer
 from prolu.data.locking import only_one
@@ -66,6 +66,7 @@ def contexts_recipe(spec: LanguageModelData, files: ModelFiles, corpus: OpenCorp
         "skip_positions": spec.skip_positions,
         "tokens": spec.tokens,
         "eval_tokens": spec.eval_tokens,
+        "held_out_share": spec.held_out_share,
     }
 
 
@@ -142,17 +143,16 @@ class _Tokenisation:
             if self.should_stop():
                 raise Interrupted("asked to stop while reading the corpus")
 
-        share = held_out_share(spec.tokens, spec.eval_tokens)
         documents = pack(
             self.corpus.documents(),
             tokenizer,
             train=packers["train"],
             held_out=packers["held_out"],
-            share=share,
+            share=spec.held_out_share,
             write=write,
             progress=progress,
         )
-        self._require_enough(packers, documents, share)
+        self._require_enough(packers, documents)
         self.entry.finish({split: pieces[split].finish() for split in _SIDES}, {"largest_id": self.largest_id})
 
     def _writer(self, split: Split) -> Callable[[int, Codes], Path]:
@@ -162,20 +162,20 @@ class _Tokenisation:
 
         return write
 
-    def _require_enough(self, packers: dict[Split, Packer], documents: int, share: float) -> None:
+    def _require_enough(self, packers: dict[Split, Packer], documents: int) -> None:
         spec = self.spec
-        corpus = f"data.corpus ({spec.corpus.kind}, {documents} documents, {share:.0%} of them held out)"
+        corpus = f"data.corpus ({spec.corpus.kind}, {documents} documents, {spec.held_out_share:.0%} of them held out)"
         if documents == 0:
             raise DataError(f"data.corpus ({spec.corpus.kind}) holds no text; name another or fill it.")
         if not packers["train"].full:
             raise DataError(
                 f"data.tokens is {spec.tokens}, but the training documents of {corpus} give only "
-                f"{packers['train'].rows}; ask for fewer or add text."
+                f"{packers['train'].rows}; ask for fewer, add text or lower data.held_out_share."
             )
         if not packers["held_out"].full:
             raise DataError(
                 f"data.eval_tokens is {spec.eval_tokens}, but the held-out documents of {corpus} give only "
-                f"{packers['held_out'].rows}; ask for fewer or add text."
+                f"{packers['held_out'].rows}; ask for fewer, add text or raise data.held_out_share."
             )
 
 

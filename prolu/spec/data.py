@@ -158,6 +158,8 @@ class LanguageModelData(_Data):
     """Training activations to extract; a run that needs more reads them again in a new order."""
     eval_tokens: Annotated[Integer, Field(ge=1, le=10_000_000)] = 16_384
     """Held-out activations for evaluation, from documents that training never sees. Default 16384."""
+    held_out_share: Annotated[Number, Field(gt=0, lt=1)] = 0.1
+    """Share of documents that are held out, chosen by the hash of their text. Default 0.1; a small corpus may need more."""
     skip_positions: Annotated[Integer, Field(ge=0, le=1_024)] = 0
     """Positions dropped at the start of each context, where attention sinks have outlier norms. Default 0."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prolu.data.activations import open_language_model
-from prolu.data.contexts import held_out_share, is_held_out
+from prolu.data.contexts import is_held_out
 from prolu.data.places import DataError, Interrupted, Places
 from prolu.data.stored import StoredSource
 from prolu.models.normalisation import Normaliser
@@ -22,6 +22,7 @@ from prolu.spec.report import Progress
 
 # Two contexts of 16 positions, 32 values of 4 bytes each: 600 activations lie in 19 shards.
 SHARD_BYTES = 2 * 16 * 32 * 4
+HELD_OUT_SHARE = 0.3
 
 
 def _spec(**fields: Any) -> LanguageModelData:
@@ -31,6 +32,7 @@ def _spec(**fields: Any) -> LanguageModelData:
         "corpus": TextCorpus(path="texts"),
         "normalisation": "none",
         "ce_tokens": 0,
+        "held_out_share": HELD_OUT_SHARE,
     }
     return LanguageModelData(**(defaults | {"context_length": 16, "tokens": 600, "eval_tokens": 100} | fields))
 
@@ -64,7 +66,7 @@ def _expected(folder: Path, texts: Path, skip: int = 0) -> tuple[torch.Tensor, t
     for side, rows in ((False, 600), (True, 100)):
         ids: list[int] = []
         for path in sorted(texts.iterdir()):
-            if is_held_out(path.read_text(), held_out_share(600, 100)) is side:
+            if is_held_out(path.read_text(), HELD_OUT_SHARE) is side:
                 ids += [*tokenizer(path.read_text())["input_ids"], tokenizer.eos_token_id]
         contexts = torch.tensor(ids[: len(ids) // 16 * 16]).reshape(-1, 16)
         with torch.inference_mode():
@@ -131,12 +133,20 @@ def test_every_field_that_changes_the_activations_has_an_entry_of_its_own(places
         {"mode": "streaming"},
         {"tokens": 500},
         {"eval_tokens": 50},
+        {"held_out_share": 0.4},
         {"dtype": "float16"},
         {"corpus": TextCorpus(path="fewer")},
     ]
     for change in changes:
         _open(places, **change)
     assert len(_entries(places)) == len(changes)
+
+
+@pytest.mark.parametrize("mode", ["cached", "streaming"])
+def test_runs_of_one_sweep_are_evaluated_on_the_same_text_however_much_they_train_on(places: Places, mode: str) -> None:
+    evaluated = [torch.cat(list(_open(places, mode=mode, tokens=tokens).evaluation(100))) for tokens in (20, 300, 600)]
+    assert len(evaluated[0]) == 100
+    assert all(torch.equal(evaluated[0], other) for other in evaluated)
 
 
 def test_the_manifest_says_what_the_entry_depends_on(places: Places) -> None:
@@ -146,7 +156,16 @@ def test_the_manifest_says_what_the_entry_depends_on(places: Places) -> None:
     assert manifest["digest"] == entry.name
     assert set(manifest["recipe"]) >= {
         *("model", "tokenizer", "corpus", "hook", "block", "context_length", "skip_positions"),
-        *("tokens", "eval_tokens", "dtype", "normalisation", "packing", "prepend_bos", "special_tokens"),
+        *(
+            "tokens",
+            "eval_tokens",
+            "held_out_share",
+            "dtype",
+            "normalisation",
+            "packing",
+            "prepend_bos",
+            "special_tokens",
+        ),
     }
     assert manifest["recipe"]["normalisation"] == "raw"
     assert [sum(array["rows"] for array in manifest["splits"][split]) for split in ("train", "held_out")] == [600, 100]
@@ -207,7 +226,7 @@ def test_a_request_to_stop_is_heard_and_finished_shards_are_kept(places: Places)
 
 def test_a_corpus_that_is_too_small_or_empty_says_what_it_has(places: Places, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"data\.tokens is 5000, but the training documents of .*60 documents, 5% .* give only \d+"
+        DataError, match=r"data\.tokens is 5000, but the training documents of .*60 documents, 30% .* give only \d+"
     ):
         _open(places, tokens=5_000)
     with pytest.raises(

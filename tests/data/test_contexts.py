@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from prolu.data.contexts import UNUSED, Packer, Packing, dropped, held_out_share, is_held_out, pack, token_ids
+from prolu.data.contexts import UNUSED, Packer, Packing, dropped, is_held_out, pack, token_ids
 from tests.data.conftest import documents
 
 END_TO_END = Packing(length=16, by_document=False, first=(), closing=(1,), dropped_ids=frozenset(), skip=0)
@@ -168,10 +168,3 @@ def test_the_split_depends_on_the_text_alone_and_grows_with_the_share() -> None:
     assert small < large
     assert abs(len(small) / 4_000 - 0.05) < 0.015
     assert abs(len(large) / 4_000 - 0.3) < 0.03
-
-
-@pytest.mark.parametrize(
-    ("tokens", "eval_tokens", "share"), [(1_000_000, 1_000, 0.05), (180_000, 20_000, 0.2), (1_000, 9_000, 0.5)]
-)
-def test_the_held_out_share_is_twice_the_need_within_bounds(tokens: int, eval_tokens: int, share: float) -> None:
-    assert held_out_share(tokens, eval_tokens) == pytest.approx(share)

@@ -17,7 +17,13 @@ SPECS: list[DataSpec] = [
     SyntheticData(d_in=32, eval_samples=20),
     ShardsData(path="shards", eval_samples=20),
     LanguageModelData(
-        model="gpt2", block=0, corpus=TextCorpus(path="texts"), context_length=16, tokens=100, eval_tokens=20
+        model="gpt2",
+        block=0,
+        corpus=TextCorpus(path="texts"),
+        context_length=16,
+        tokens=100,
+        eval_tokens=20,
+        held_out_share=0.3,
     ),
 ]
 

@@ -35,6 +35,7 @@ def _open(
         "context_length": 16,
         "tokens": 20,
         "eval_tokens": 700,
+        "held_out_share": 0.5,
         "ce_tokens": 600,
     }
     source = open_language_model(
@@ -138,6 +139,7 @@ def test_a_reconstruction_sees_the_raw_activations_of_the_kept_positions_in_orde
             normalisation="none",
             context_length=16,
             tokens=20,
+            held_out_share=0.5,
             **fields,
         ),
         places,

@@ -28,6 +28,7 @@ def _spec(**fields: Any) -> LanguageModelData:
         "context_length": 16,
         "tokens": ROWS,
         "eval_tokens": 100,
+        "held_out_share": 0.3,
         "buffer_tokens": BUFFER,
         "ce_tokens": 0,
     }

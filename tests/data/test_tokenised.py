@@ -21,7 +21,7 @@ def _open(
     places: Places, piece_tokens: int = 64, should_stop: Any = lambda: False, heard: Any = None, **fields: Any
 ) -> dict[Split, Contexts]:
     defaults: dict[str, Any] = {"model": "gpt2", "block": 1, "corpus": TextCorpus(path="texts"), "context_length": 16}
-    spec = LanguageModelData(**(defaults | {"tokens": 600, "eval_tokens": 100} | fields))
+    spec = LanguageModelData(**(defaults | {"tokens": 600, "eval_tokens": 100, "held_out_share": 0.3} | fields))
     files = find_model(spec, places, waiting=lambda: None, should_stop=lambda: False)
     return open_contexts(
         spec,

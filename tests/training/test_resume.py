@@ -43,6 +43,7 @@ LANGUAGE_MODEL = {
     "context_length": 16,
     "tokens": 300,
     "eval_tokens": 64,
+    "held_out_share": 0.3,
     "ce_tokens": 48,
 }
 # A penalty and a learning rate so high that latents die within steps.
