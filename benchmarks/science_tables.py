@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from prolu.analysis.frontier import Better, area_over_seeds, common_range
+from prolu.analysis.frontier import Better, Points, area_over_seeds, common_range, difference
 from prolu.client.results import Results
 from prolu.client.wire import SweepBiasRead
 
@@ -32,6 +32,8 @@ COMPARISONS = (
     ("prolu-ste", "relu-l1", "ProLU with the STE gradient against the first baseline"),
     ("prolu-ste", "relu-sqrt_l1", "ProLU with the STE gradient against the second baseline"),
     ("prolu-relu_like", "relu-l1", "ProLU with the ReLU-like gradient against the first baseline"),
+    ("prolu-relu_like", "relu-sqrt_l1", "ProLU with the ReLU-like gradient against the second baseline"),
+    ("prolu-ste", "prolu-relu_like", "the STE gradient against the ReLU-like one"),
     ("prolu_hybrid", "prolu-ste", "question 4: the hybrid against plain ProLU"),
     ("prolu-ste_bias_only", "prolu-ste", "question 5: STE on the bias only against both"),
     ("prolu-ste_input_only", "prolu-ste", "question 5: STE on the input only against both"),
@@ -92,10 +94,10 @@ def summary(frontier: Rows, biases: Rows) -> dict[str, Any]:
         "area": {metric: {name: asdict(area) for name, area in found.items()} for metric, found in areas.items()},
         "comparisons": [
             {"of": one, "against": other, "question": question, "metric": metric}
-            | _difference(found[one].areas, found[other].areas)
+            | _difference(_by_seed(families[one], metric), _by_seed(families[other], metric), low, high, better)
             for one, other, question in COMPARISONS
-            for metric, found in areas.items()
-            if one in found and other in found
+            for metric, better in _MEASURES
+            if one in families and other in families
         ],
         "fraction_negative": _negative(biases),
         "runs": len(frontier),
@@ -115,7 +117,7 @@ def _names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(row["family"] for row in rows))
 
 
-def _by_seed(rows: Rows, metric: str) -> list[list[tuple[float, float]]]:
+def _by_seed(rows: Rows, metric: str) -> list[Points]:
     seeds = sorted({row["seed"] for row in rows})
     return [[(row["l0"], row[metric]) for row in rows if row["seed"] == seed] for seed in seeds]
 
@@ -141,11 +143,14 @@ def _shares(rows: Rows, setting: float, population: str) -> dict[str, float] | N
     return {"mean": mean(shares), "min": min(shares), "max": max(shares)} if shares else None
 
 
-def _difference(mine: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Difference of two areas, seed by seed: a seed is the same start for both."""
-    differences = [one - other for one, other in zip(mine, theirs, strict=True)]
+def _difference(
+    mine: Sequence[Points], theirs: Sequence[Points], low: float, high: float, better: Better
+) -> dict[str, Any]:
+    """How much better one family is at equal L0, seed by seed: a seed is the same start for both."""
+    found = [difference(one, other, low=low, high=high, better=better) for one, other in zip(mine, theirs, strict=True)]
     return {
-        "difference": mean(differences),
-        "by_seed": differences,
-        "same_sign_in_every_seed": min(differences) > 0 or max(differences) < 0,
+        "better_by": mean(one.mean for one in found),
+        "by_seed": [asdict(one) for one in found],
+        "better_at_every_l0_in_every_seed": min(one.least for one in found) > 0,
+        "worse_at_every_l0_in_every_seed": max(one.most for one in found) < 0,
     }

@@ -44,6 +44,50 @@ class FrontierArea:
     """The area of each seed, in the order given."""
 
 
+@dataclass(frozen=True)
+class FrontierDifference:
+    """How far one frontier is from another over a range of log l0, in the score's unit; above 0 the first is better."""
+
+    mean: float
+    """Difference of the areas."""
+    least: float
+    """The difference where it is smallest: above 0, the first is better at every l0 of the range."""
+    most: float
+    """The difference where it is largest."""
+    share_better: float
+    """Share of the range, along log l0, on which the first is better."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A frontier over a range: its corners within, and the range's ends, in log l0."""
+
+    where: _Numbers
+    log_l0: _Numbers
+    score: _Numbers
+
+    @classmethod
+    def of(cls, points: Points, low: float, high: float, better: Better) -> _Line:
+        if not 0 < low < high < np.inf:
+            raise ValueError(
+                f"The range of l0 is from {low:g} to {high:g}; give two positive numbers, the smaller one first."
+            )
+        first, last = _reach(points)
+        if first > low or last < high:
+            raise UncoveredRange(
+                f"The points reach from l0 {first:g} to {last:g}, not over {low:g} to {high:g}; "
+                "narrow the range or train runs beyond its ends."
+            )
+        corners = np.array(frontier(points, better=better))
+        log_l0, ends = np.log(corners[:, 0]), np.log([low, high])
+        within = log_l0[(log_l0 > ends[0]) & (log_l0 < ends[1])]
+        return cls(np.concatenate([ends[:1], within, ends[1:]]), log_l0, corners[:, 1])
+
+    def at(self, where: _Numbers) -> _Numbers:
+        # Constant after the last corner; before the first lies nothing that was asked for.
+        return np.interp(where, self.log_l0, self.score)
+
+
 def frontier(points: Points, *, better: Better = "higher") -> list[tuple[float, float]]:
     """Return the points that no other dominates, by rising l0; the score improves strictly from each to the next.
 
@@ -65,23 +109,8 @@ def area_under_frontier(points: Points, *, low: float, high: float, better: Bett
     Raises UncoveredRange if the smallest l0 is above `low` or the largest below `high`, ValueError as `frontier` does and
     unless 0 < low < high.
     """
-    if not 0 < low < high < np.inf:
-        raise ValueError(
-            f"The range of l0 is from {low:g} to {high:g}; give two positive numbers, the smaller one first."
-        )
-    first, last = _reach(points)
-    if first > low or last < high:
-        raise UncoveredRange(
-            f"The points reach from l0 {first:g} to {last:g}, not over {low:g} to {high:g}; "
-            "narrow the range or train runs beyond its ends."
-        )
-    corners = np.array(frontier(points, better=better))
-    log_l0, score = np.log(corners[:, 0]), corners[:, 1]
-    ends = np.log([low, high])
-    within = log_l0[(log_l0 > ends[0]) & (log_l0 < ends[1])]
-    where = np.concatenate([ends[:1], within, ends[1:]])
-    heights = np.interp(where, log_l0, score)  # constant after the last corner; before the first lies nothing asked for
-    return float(np.trapezoid(heights, where) / (ends[1] - ends[0]))
+    line = _Line.of(points, low, high, better)
+    return float(np.trapezoid(line.at(line.where), line.where) / (line.where[-1] - line.where[0]))
 
 
 def area_over_seeds(
@@ -109,6 +138,32 @@ def area_over_seeds(
         standard_error=error,
         interval=(float(bounds[0]), float(bounds[1])),
         areas=tuple(areas.tolist()),
+    )
+
+
+def difference(
+    mine: Points, theirs: Points, *, low: float, high: float, better: Better = "higher"
+) -> FrontierDifference:
+    """Return how far the frontier of `mine` is from that of `theirs` at equal l0, from `low` to `high`; above 0 `mine` is better.
+
+    Both are linear between their corners, so the extremes lie at corners, and where the lines cross is worked out.
+    Raises as `area_under_frontier` does.
+    """
+    one, other = (_Line.of(points, low, high, better) for points in (mine, theirs))
+    where = np.unique(np.concatenate([one.where, other.where]))
+    sign = 1.0 if better == "higher" else -1.0
+    apart = sign * (one.at(where) - other.at(where))
+    before, after, widths = apart[:-1], apart[1:], np.diff(where)
+    above = np.maximum(before, after) > 0
+    risen = np.where(
+        np.minimum(before, after) >= 0, 1.0, np.maximum(before, after) / np.maximum(abs(after - before), 1e-300)
+    )
+    span = where[-1] - where[0]
+    return FrontierDifference(
+        mean=float(np.trapezoid(apart, where) / span),
+        least=float(apart.min()),
+        most=float(apart.max()),
+        share_better=float((widths * risen * above).sum() / span),
     )
 
 

@@ -14,6 +14,7 @@ from prolu.analysis.frontier import (
     area_over_seeds,
     area_under_frontier,
     common_range,
+    difference,
     frontier,
 )
 
@@ -161,3 +162,38 @@ def test_the_common_range_is_what_every_seed_of_every_family_covers() -> None:
 def test_families_that_are_apart_are_named() -> None:
     with pytest.raises(UncoveredRange, match="topk begins at 50, where relu has ended at 40"):
         common_range({"relu": [[(5, 0.1), (40, 0.9)]], "topk": [[(50, 0.1), (90, 0.9)]]})
+
+
+def test_two_frontiers_that_cross_are_compared_at_equal_l0() -> None:
+    # In log l0 one line rises from 0.4 to 0.8, the other from 0.5 to 0.6: they cross after a third of the way.
+    found = difference([(10, 0.4), (1_000, 0.8)], [(10, 0.5), (1_000, 0.6)], low=10.0, high=1_000.0)
+    assert (found.mean, found.least, found.most) == pytest.approx((0.05, -0.1, 0.2))
+    assert found.share_better == pytest.approx(2 / 3)
+
+
+def test_a_lower_fvu_is_better_by_a_number_above_zero() -> None:
+    found = difference([(10, 0.3), (100, 0.1)], [(10, 0.4), (100, 0.3)], low=10.0, high=100.0, better="lower")
+    assert (found.mean, found.least, found.most) == pytest.approx((0.15, 0.1, 0.2))
+    assert found.share_better == 1
+
+
+@given(POINTS, POINTS)
+def test_a_difference_is_that_of_the_areas_and_changes_sign_with_the_sides(one: Points, other: Points) -> None:
+    low, high = common_range({"one": [one], "other": [other]})
+    there, back = difference(one, other, low=low, high=high), difference(other, one, low=low, high=high)
+    areas = [area_under_frontier(points, low=low, high=high) for points in (one, other)]
+    assert there.mean == pytest.approx(areas[0] - areas[1], abs=1e-9)
+    assert (there.mean, there.least, there.most) == pytest.approx((-back.mean, -back.most, -back.least))
+    assert there.least - 1e-12 <= there.mean <= there.most + 1e-12
+    assert 0 <= there.share_better <= 1 - back.share_better + 1e-9
+
+
+def test_a_frontier_is_nowhere_better_than_itself() -> None:
+    points = [(10, 0.4), (30, 0.7), (90, 0.8)]
+    found = difference(points, points, low=10.0, high=90.0)
+    assert (found.mean, found.least, found.most, found.share_better) == (0, 0, 0, 0)
+
+
+def test_two_frontiers_are_compared_only_where_both_reach() -> None:
+    with pytest.raises(UncoveredRange, match="not over 10 to 500"):
+        difference([(10, 0.4), (1_000, 0.8)], [(10, 0.5), (100, 0.6)], low=10.0, high=500.0)
