@@ -5,6 +5,7 @@
 
 Columns are named by one grammar everywhere: `spec.sparsity.coefficient` (what the sweep set), `metrics.l0`,
 `bias.fraction_negative`; over seeds each number is four: `metrics.l0.mean`, `.standard_error`, `.low`, `.high`, and `.n`.
+Where a variant was compared with another, so is `differences.l0`.
 """
 
 from __future__ import annotations
@@ -117,6 +118,22 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
             )
         return table
 
+    def differences_table(self, against: str, title: str | None = None, *, everything: bool = False) -> Table:
+        """A rich table of the rows that were compared: the difference of each metric, with its interval on the line below."""
+        compared = [row for row in self._rows if row.differences]
+        settings = telling_settings(self._rows)
+        metrics = shown_metrics((row.differences for row in compared), everything=everything)
+        table = _begun(title, compared, settings)
+        table.add_column("seeds", justify="right")
+        for name in metrics:
+            table.add_column(f"Δ {name}", justify="right")
+        table.caption = f"this minus {safe(against)} at equal settings, seed by seed; ± standard error [95 % interval]"
+        for row in compared:
+            pairs = max(estimate.n for estimate in row.differences.values())
+            numbers = [with_interval(row.differences.get(name)) for name in metrics]
+            table.add_row(*_place(row, compared, settings), str(pairs), *numbers)
+        return table
+
 
 def _begun(title: str | None, rows: Sequence[ResultRow | SeedGroupRead], settings: Sequence[str]) -> Table:
     """A table with the columns that say which row it is."""
@@ -171,7 +188,7 @@ def _flat_group(row: SeedGroupRead) -> dict[str, Any]:
         "succeeded": row.states.get("succeeded", 0),
         **{f"spec.{name}": value for name, value in row.set.items()},
     }
-    for kind, numbers in (("metrics", row.metrics), ("bias", row.bias)):
+    for kind, numbers in (("metrics", row.metrics), ("bias", row.bias), ("differences", row.differences)):
         for name, estimate in numbers.items():
             low, high = estimate.interval or (None, None)
             flat |= {

@@ -54,9 +54,13 @@ class Sweeps:
         """One row per run: what was set, the final metrics, the last bias statistics."""
         return Results([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow)])
 
-    def results_over_seeds(self, sweep: Identity) -> SeedResults:
-        """One row per group of runs that differ in `training.seed` alone: each number with its error and interval."""
-        return SeedResults([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results_over_seeds", SeedGroupRead)])
+    def results_over_seeds(self, sweep: Identity, *, against: str | None = None) -> SeedResults:
+        """One row per group of runs that differ in `training.seed` alone: each number with its error and interval.
+
+        `against` is a variant: rows of the others then tell their differences from it at equal settings, paired by seed.
+        """
+        path = f"/v1/sweeps/{path_id(sweep)}/results_over_seeds"
+        return SeedResults([*self._http.pages(path, SeedGroupRead, {"against": against})])
 
     def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
         """The last bias statistics of every run that has any, by point; without histograms far less travels."""

@@ -337,6 +337,8 @@ class SeedGroupRead(Wire):
     """Final held-out metrics; empty until a run succeeds."""
     bias: dict[str, SeedEstimate]
     """The numbers of b_enc in the last snapshot."""
+    differences: dict[str, SeedEstimate] = Field(default_factory=dict)
+    """Metrics minus those of the variant `against` at equal settings, paired by seed; empty where nothing is to compare."""
 
 
 class SweepBiasRead(Wire):

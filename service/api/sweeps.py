@@ -104,11 +104,19 @@ def list_sweep_results(
 
 @router.get("/{sweep_id}/results_over_seeds", operation_id="list_sweep_results_over_seeds", responses={404: {}})
 def list_sweep_results_over_seeds(
-    sweep_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+    sweep_id: UUID,
+    services: Parts,
+    _: User,
+    against: Annotated[
+        str | None,
+        Query(description="A variant, from whose points at equal settings the others' differences are told."),
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
 ) -> Page[SeedGroupRead]:
     """One row per group of runs that differ in `training.seed` alone: mean, error and interval of each number."""
     with services.database.read() as session:
-        return sweep_tables.results_over_seeds(session, sweep_id, limit=limit, cursor=cursor)
+        return sweep_tables.results_over_seeds(session, sweep_id, against=against, limit=limit, cursor=cursor)
 
 
 @router.get("/{sweep_id}/bias_statistics", operation_id="list_sweep_bias_statistics", responses={404: {}})

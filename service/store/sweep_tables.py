@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from prolu.client.wire import Page, ResultRow, RunState, SeedGroupRead, SparsityLevel, SweepBiasRead
 from prolu.spec.report import BiasPopulation, BiasStatistics, Histogram
+from service.domain.counterparts import counterparts, paired_differences
+from service.domain.errors import Invalid, WrongParameter
 from service.domain.repeats import Group, by_seed, estimates
 from service.store import pages
 from service.store.lists import require_sweep
@@ -51,25 +53,35 @@ def results(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None)
     )
 
 
-def results_over_seeds(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[SeedGroupRead]:
-    """One row per group of runs that differ in their seed alone, by first point. Raises NotFound.
+def results_over_seeds(
+    session: Session, sweep_id: UUID, *, against: str | None = None, limit: int, cursor: str | None
+) -> Page[SeedGroupRead]:
+    """One row per group of runs that differ in their seed alone, by first point. Raises NotFound, Invalid.
 
-    The members of a group may stand anywhere in the sweep, so its points are read whole, and metrics of this page only.
+    With `against`, a variant of the sweep, also the differences from its points at equal settings. The members of a group may
+    stand anywhere in the sweep, so its points are read whole, and metrics of this page (and of its counterparts) only.
     """
     require_sweep(session, sweep_id)
     runs = session.execute(select(*_RUN).where(RunRow.sweep_id == sweep_id).order_by(RunRow.point)).all()
     groups = by_seed(runs)
+    others = {} if against is None else counterparts(groups, _known(against, runs))
     if cursor is not None:
         (last,) = pages.decode(cursor, pages.BY_NUMBER)
         groups = [group for group in groups if group.point > last]
     shown = groups[: limit + 1]
-    succeeded = [run.id for group in shown for run in group.runs if run.state == "succeeded"]
+    needed = [*shown, *(others[group.point] for group in shown if group.point in others)]
+    succeeded = {run.id for group in needed for run in group.runs if run.state == "succeeded"}
     metrics = {
         row.id: row.metrics or {}
         for row in session.execute(select(RunRow.id, RunRow.metrics).where(RunRow.id.in_(succeeded)))
     }
-    biases = _last_biases(session, succeeded)
-    return pages.page(shown, limit, lambda group: _group(group, metrics, biases), lambda group: (group.point,))
+    biases = _last_biases(session, [run.id for group in shown for run in group.runs if run.id in succeeded])
+    return pages.page(
+        shown,
+        limit,
+        lambda group: _group(group, metrics, biases, others.get(group.point)),
+        lambda group: (group.point,),
+    )
 
 
 def bias_statistics(
@@ -99,7 +111,21 @@ def _after(cursor: str | None, statement: Select[Any]) -> Select[Any]:
     return statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
 
 
-def _group(group: Group[Any], metrics: dict[UUID, Any], biases: dict[UUID, dict[str, float]]) -> SeedGroupRead:
+def _known(variant: str, runs: Sequence[Row[Any]]) -> str:
+    names = list(dict.fromkeys(run.variant for run in runs if run.variant is not None))
+    if variant not in names:
+        listed = f"its variants are {', '.join(names)}" if names else "it has none; leave against out"
+        sentence = f"The query parameter 'against' is {variant[:80]!r}, which is no variant of this sweep; {listed}."
+        raise Invalid(sentence, [WrongParameter(("query", "against"), sentence)])
+    return variant
+
+
+def _group(
+    group: Group[Any],
+    metrics: dict[UUID, Any],
+    biases: dict[UUID, dict[str, float]],
+    other: Group[Any] | None,
+) -> SeedGroupRead:
     states: Counter[RunState] = Counter(run.state for run in group.runs)
     done = [run.id for run in group.runs if run.state == "succeeded"]
     return SeedGroupRead(
@@ -112,6 +138,7 @@ def _group(group: Group[Any], metrics: dict[UUID, Any], biases: dict[UUID, dict[
         states=dict(states),
         metrics=estimates([metrics[run_id] for run_id in done]),
         bias=estimates([biases.get(run_id, {}) for run_id in done]),
+        differences={} if other is None else paired_differences(group, other, metrics),
     )
 
 

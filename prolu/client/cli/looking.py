@@ -18,6 +18,7 @@ from prolu.client.cli.references import find, find_sweep
 from prolu.client.client import Client
 from prolu.client.errors import ProluError
 from prolu.client.records import Records
+from prolu.client.results import SeedResults
 from prolu.client.wire import QueueEntry, RunRead, RunState, RunSummary, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -117,10 +118,15 @@ def results(
     over_seeds: Annotated[
         bool, typer.Option("--over-seeds", help="One row per group of seeds: mean ± standard error [95 % interval].")
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="VARIANT", help="Show the others' differences from it, paired by seed."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every metric and number of the biases.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the results of a sweep, one row per run or per group of seeds; or write them to a file."""
+    over_seeds = over_seeds or against is not None
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
     check_picture(plot)
@@ -128,7 +134,11 @@ def results(
     check_place("--plot", plot)
     with connect() as client:
         sweep = client.sweeps.get(find_sweep(client, reference))
-        rows = client.sweeps.results_over_seeds(sweep.id) if over_seeds else client.sweeps.results(sweep.id)
+        rows = (
+            client.sweeps.results_over_seeds(sweep.id, against=against)
+            if over_seeds
+            else client.sweeps.results(sweep.id)
+        )
         drawn = client.sweeps.results_over_seeds(sweep.id) if plot is not None and not over_seeds else rows
     if output is not None:
         with writing("--output", output):
@@ -143,7 +153,16 @@ def results(
     if as_json:
         print_json(rows.records())
     elif output is None and plot is None:
-        out().print(rows.table(title=user_text(sweep.name) or f"sweep {short(sweep.id)}", everything=everything))
+        title = user_text(sweep.name) or f"sweep {short(sweep.id)}"
+        if against is not None and isinstance(rows, SeedResults):
+            out().print(rows.differences_table(against, title, everything=everything))
+            if not any(row.differences for row in rows):
+                note(
+                    f"no run that succeeded has the settings and the seed of one of {user_text(against)}; wait for more, or "
+                    "give the variants the same grid or the same target L0"
+                )
+        else:
+            out().print(rows.table(title=title, everything=everything))
 
 
 def version(as_json: AsJson = False) -> None:

@@ -56,6 +56,26 @@ def test_results_over_seeds_are_one_row_with_errors(prolu: Prolu, repeated: UUID
     assert "metrics.l0.standard_error" in (tmp_path / "s.csv").read_text()
 
 
+def test_two_variants_are_compared_seed_by_seed(prolu: Prolu, client: Client, desk: Desk) -> None:
+    base = {**SWEEP["base"], "sparsity": {"kind": "l1", "coefficient": 0.001}}
+    variants = [{"name": name, "set": {"sae.kind": name}} for name in ("relu", "prolu")]
+    sweep = str(client.sweeps.submit({"name": "two", "base": base, "variants": variants, "seeds": [0, 1]}).id)
+    status, _, err = prolu("results", sweep, "--against", "relu")
+    assert status == OK
+    assert "no run that succeeded has the settings and the seed of one of relu" in err
+    for run, fvu in zip(desk.claim(), (0.5, 0.25, 0.25, 0.125), strict=True):
+        desk.report(run, snapshot(100, -1.0), Succeeded(step=100, metrics={"fvu": fvu}))
+    status, out, _ = prolu("results", sweep, "--against", "relu")
+    assert status == OK
+    for word in ("Δ fvu", "-0.188 ± 0.062", "[-0.250, -0.125]", "prolu", "this minus relu"):
+        assert word in out
+    _, compared = json.loads(prolu("results", sweep, "--against", "relu", "--json")[1])
+    assert compared["differences.fvu.mean"] == -0.1875
+    status, _, err = prolu("results", sweep, "--against", "gated")
+    assert status != OK
+    assert "its variants are relu, prolu" in err
+
+
 def test_the_frontier_of_repeated_runs_has_error_bars_unasked(prolu: Prolu, repeated: UUID, tmp_path: Path) -> None:
     assert prolu("results", str(repeated), "--plot", "f.svg")[0] == OK
     assert "over seeds" in (tmp_path / "f.svg").read_text()

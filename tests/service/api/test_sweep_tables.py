@@ -70,6 +70,34 @@ def test_a_single_seed_has_a_mean_and_no_error(api: Api) -> None:
     assert row["seeds"] == []
 
 
+def test_the_difference_of_two_variants_is_told_seed_by_seed_across_pages(api: Api) -> None:
+    variants = [{"name": name, "set": {"sae.kind": name}} for name in ("relu", "prolu")]
+    sweep_id, runs = submitted(api, values=2, seeds=[0, 1], variants=variants)
+    fvu = {"relu": [0.5, 0.25, 0.75, 0.5], "prolu": [0.25, 0.125, 0.5]}
+    for run, value in zip(runs, fvu["relu"] + fvu["prolu"], strict=False):
+        work_on(api, run, Succeeded(step=100, metrics={"fvu": value}))
+    path = f"/v1/sweeps/{sweep_id}/results_over_seeds"
+    rows = [SeedGroupRead.model_validate(row) for row in walk(api, path, limit=1, against="relu")]
+    assert [row.variant for row in rows] == ["relu", "relu", "prolu", "prolu"]
+    assert [row.differences for row in rows[:2]] == [{}, {}]
+    first, second = (row.differences["fvu"] for row in rows[2:])
+    assert (first.mean, first.interval, first.n) == (-0.1875, (-0.25, -0.125), 2)
+    assert (second.mean, second.standard_error, second.n) == (-0.25, None, 1)
+    assert all(row["differences"] == {} for row in walk(api, path)), "nobody asked"
+
+
+def test_a_variant_that_the_sweep_has_not_is_refused_by_name(api: Api) -> None:
+    variants = [{"name": name, "set": {"sae.kind": name}} for name in ("relu", "prolu")]
+    sweep_id, _ = submitted(api, values=1, variants=variants)
+    answer = api.get(f"/v1/sweeps/{sweep_id}/results_over_seeds", against="topk")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "query:against"
+    assert "is 'topk', which is no variant of this sweep; its variants are relu, prolu." in answer.json()["detail"]
+    plain, _ = submitted(api, values=1)
+    answer = api.get(f"/v1/sweeps/{plain}/results_over_seeds", against="topk")
+    assert "it has none; leave against out" in answer.json()["detail"]
+
+
 def test_the_last_biases_of_every_run_come_in_one_query(api: Api) -> None:
     sweep_id, runs = submitted(api, values=4)
     work_on(api, runs[0], snapshot(0, mean=1.0), full_snapshot(100))
