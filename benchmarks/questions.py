@@ -65,7 +65,7 @@ def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], boo
     found: dict[str, Any] = {
         "runs": sweep.count,
         "training_seconds": round(training_seconds(client, sweep)),
-        "points": points(client, sweep.id),
+        "points": points(client, sweep.id, _AGAINST.get(name)),
     }
     if name in _PICTURES:
         picture = folder / f"{name}.png"
@@ -80,8 +80,8 @@ def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], boo
     return found | ({"gradient_alignment": alignment} if alignment else {}), succeeded
 
 
-def points(client: Client, sweep: UUID) -> list[dict[str, Any]]:
-    """One entry per point of a sweep, over its seeds: the metrics and the biases that the README quotes."""
+def points(client: Client, sweep: UUID, against: str | None) -> list[dict[str, Any]]:
+    """One entry per point of a sweep, over its seeds: the metrics, biases and differences that the README quotes."""
     return [
         {
             "variant": group.variant,
@@ -90,9 +90,16 @@ def points(client: Client, sweep: UUID) -> list[dict[str, Any]]:
             "seeds": group.seeds,
             "metrics": {name: group.metrics[name].model_dump() for name in _METRICS if name in group.metrics},
             "bias": {name: group.bias[name].model_dump() for name in _BIASES if name in group.bias},
+            "differences": {
+                name: group.differences[name].model_dump() for name in _METRICS if name in group.differences
+            },
         }
-        for group in client.sweeps.results_over_seeds(sweep)
+        for group in client.sweeps.results_over_seeds(sweep, against=against)
     ]
+
+
+# The variant from which a question asks the others' differences.
+_AGAINST = {"04-hybrid": "prolu-ste", "05-which-half": "prolu-ste", "07-relu-ste": "relu-l1"}
 
 
 def _draw_alignment(client: Client, sweep: UUID) -> Any:

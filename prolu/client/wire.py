@@ -246,6 +246,8 @@ class SweepPreview(Wire):
     """Number of runs."""
     points: list[PointRead]
     """Each run."""
+    refusals: list[ProblemItem] = Field(default_factory=list)
+    """Why it would be refused today: what it names that is not here, or asks for that no node has. Empty if it would not be."""
 
 
 class SweepRead(Wire):

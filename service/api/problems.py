@@ -57,11 +57,16 @@ def problem(
         detail=detail,
         code=code,
         request_id=request_id,
-        errors=[ProblemItem(pointer=mistake.pointer, detail=mistake.sentence) for mistake in mistakes],
+        errors=problem_items(mistakes),
     )
     return Response(
         document.model_dump_json(), status, headers={**(headers or {}), REQUEST_ID: request_id}, media_type=MEDIA_TYPE
     )
+
+
+def problem_items(mistakes: Sequence[Mistake]) -> list[ProblemItem]:
+    """Say where each mistake is and what it is, for programs."""
+    return [ProblemItem(pointer=mistake.pointer, detail=mistake.sentence) for mistake in mistakes]
 
 
 def install(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import (
     Page,
     PointRead,
+    ProblemItem,
     ResultRow,
     RunSummary,
     SeedGroupRead,
@@ -24,8 +25,9 @@ from prolu.spec import Mistake, SpecError
 from service.api import examples
 from service.api.context import Parts, Services, User
 from service.api.lists import Cursor, Limit
-from service.api.problems import invalid
+from service.api.problems import invalid, problem_items
 from service.api.repetition import IdempotencyKey, once
+from service.domain.errors import Invalid
 from service.domain.expansion import Point, expand
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, sweep_tables
@@ -60,14 +62,18 @@ def submit_sweep(
 def preview_sweep(
     body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)], services: Parts, _: User
 ) -> SweepPreview:
-    """Say what a sweep would put into the queue, with all checks, and write nothing."""
+    """Say what a sweep would put into the queue, or why it would be refused here and now, and write nothing."""
     points = _expanded(body)
-    _check_inputs(points, services)
+    refusals: list[ProblemItem] = []
+    try:
+        _check_inputs(points, services)
+    except Invalid as error:
+        refusals = problem_items(error.mistakes)
     shown = [
         PointRead(point=point.index, name=point.name, variant=point.variant, set=dict(point.set), digest=point.digest)
         for point in points
     ]
-    return SweepPreview(count=len(shown), points=shown)
+    return SweepPreview(count=len(shown), points=shown, refusals=refusals)
 
 
 @router.get("", operation_id="list_sweeps")

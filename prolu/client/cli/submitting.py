@@ -44,7 +44,9 @@ def sweep(
             metavar="NAME|FILE", help="Size it by a preset: `post`, the ProLU post's own size, or a YAML file."
         ),
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Show the runs, submit nothing.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show the runs, and why they would be refused; submit nothing.")
+    ] = False,
     priority: Priority = 50,
     watch: Watch = False,
     as_json: AsJson = False,
@@ -58,7 +60,10 @@ def sweep(
     spec = check(document, SweepSpec, file)
     with connect() as client:
         if preview:
-            _show_preview(client.sweeps.preview(spec), as_json=as_json)
+            previewed = client.sweeps.preview(spec)
+            _show_preview(previewed, as_json=as_json)
+            if previewed.refusals:
+                raise BadInput(_refusal(previewed))
             return
         submitted = client.sweeps.submit(spec, priority=priority)
         if as_json:
@@ -85,6 +90,11 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a run or a sweep, for editors and other languages."""
     print_json(json_schema()[which])
+
+
+def _refusal(preview: SweepPreview) -> str:
+    reasons = "\n".join(f"  {user_text(item.pointer)}: {user_text(item.detail)}" for item in preview.refusals)
+    return f"this service would refuse the sweep today:\n{reasons}"
 
 
 def _show_preview(preview: SweepPreview, *, as_json: bool) -> None:

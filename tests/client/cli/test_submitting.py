@@ -44,6 +44,18 @@ def test_a_sweep_is_previewed_without_being_submitted(prolu: Prolu, sweep_file: 
     assert client.sweeps.list() == []
 
 
+def test_a_preview_of_what_no_node_can_run_shows_the_runs_and_says_so(
+    prolu: Prolu, sweep_file: str, client: Client, desk: Desk
+) -> None:
+    desk.see_nodes()
+    status, out, err = prolu("sweep", sweep_file, "--preset", "post", "--preview")
+    assert status == BAD_INPUT
+    assert "sparsity.coefficient=" in out
+    assert "this service would refuse the sweep today" in err
+    assert "gpus" in err
+    assert client.sweeps.list() == []
+
+
 def test_a_preset_of_which_no_grid_fits_the_sweep_says_so(prolu: Prolu, tmp_path: Path) -> None:
     variant = {"name": "prolu", "grid": {"sparsity.coefficient": [0.001, 0.002]}}
     (tmp_path / "s.json").write_text(json.dumps({**SWEEP, "grid": {}, "variants": [variant]}))

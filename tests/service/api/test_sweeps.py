@@ -169,10 +169,24 @@ def test_less_memory_than_the_tensors_take_is_refused_at_its_place(api: Api) -> 
     assert "training takes at least" in answer.json()["detail"]
     enough = {**RUN["spec"], "sae": wide, "resources": {"memory_gb": 64}}
     assert api.post("/v1/runs", {"spec": enough}).status_code == 201
-    for path in ("/v1/sweeps", "/v1/sweeps:preview"):
-        refused = api.post(path, sweep_body(grid={"resources.memory_gb": [2, 0.0001]})).json()
-        assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.memory_gb/1"]
-        assert refused["detail"].startswith("Point 1 (resources.memory_gb=0.0001): ")
+    body = sweep_body(grid={"resources.memory_gb": [2, 0.0001]})
+    refused = api.post("/v1/sweeps", body).json()
+    assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.memory_gb/1"]
+    assert refused["detail"].startswith("Point 1 (resources.memory_gb=0.0001): ")
+    preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
+    assert [item.model_dump() for item in preview.refusals] == refused["errors"]
+    assert preview.count == len(preview.points) == 2
+
+
+def test_a_preview_shows_the_points_of_a_sweep_for_which_there_is_no_node(api: Api) -> None:
+    with api.database.begin() as session:
+        queue.record_nodes(session, [NodeRead(name="small", cpus=1, gpus=0, memory_gb=4)])
+    preview = SweepPreview.model_validate(
+        api.post("/v1/sweeps:preview", sweep_body(grid={"resources.gpus": [1]})).json()
+    )
+    assert [point.set for point in preview.points] == [{"resources.gpus": 1}]
+    assert [item.pointer for item in preview.refusals] == ["/spec/grid/resources.gpus/0"]
+    assert api.post("/v1/sweeps:preview", sweep_body()).json()["refusals"] == []
 
 
 def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
@@ -201,12 +215,14 @@ def test_a_hub_out_of_reach_refuses_a_sweep_at_once_and_at_its_place(tmp_path: P
     base = {**sweep_body()["spec"]["base"], "data": data}
     body = sweep_body(base=base, grid={"data.model": ["org/a", "org/b"], "data.seed": [1, 2, 3]})
     with running_api(tmp_path, hub_transport=httpx.MockTransport(answer)) as api:
-        for path in ("/v1/sweeps", "/v1/sweeps:preview"):
-            asked.clear()
-            refused = api.post(path, body)
-            assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
-            assert [error["pointer"] for error in refused.json()["errors"]] == ["/spec/grid/data.model/0"]
-            assert "'org/a', which could not be checked" in refused.json()["detail"]
-            assert asked == ["/api/models/org/a"]
+        refused = api.post("/v1/sweeps", body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+        assert [error["pointer"] for error in refused.json()["errors"]] == ["/spec/grid/data.model/0"]
+        assert "'org/a', which could not be checked" in refused.json()["detail"]
+        assert asked == ["/api/models/org/a"]
+        asked.clear()
+        preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
+        assert [item.model_dump() for item in preview.refusals] == refused.json()["errors"]
+        assert asked == ["/api/models/org/a"]
         run = api.post("/v1/runs", {"spec": {**base, "data": {**data, "model": "org/a"}}})
         assert [error["pointer"] for error in run.json()["errors"]] == ["/spec/data/model"]
