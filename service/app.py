@@ -18,7 +18,7 @@ from service.store import schema
 from service.store.artifacts import Artifacts
 from service.store.db import Database
 from service.store.hub import Hub
-from service.store.inputs import Surroundings
+from service.store.surroundings import Surroundings
 from service.store.users import ensure_local_token
 
 

@@ -12,7 +12,7 @@ from service.domain.errors import Unauthenticated
 from service.settings import Settings
 from service.store.artifacts import Artifacts
 from service.store.db import Database
-from service.store.inputs import Surroundings
+from service.store.surroundings import Surroundings
 from service.store.users import Principal, authenticate
 
 
