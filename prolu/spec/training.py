@@ -123,7 +123,7 @@ class TrainingSpec(Spec):
     compile: Flag = False
     """Compile the step with torch.compile; slower to start, and equal up to rounding only. Default false."""
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
-    """Seed of the initial weights. Default 0."""
+    """Seed of the initial weights and of resampling; the order of the data is that of `data.seed`. Default 0."""
     dead_window_tokens: Annotated[Integer, Field(ge=1, lt=2**63)] = 1_000_000
     """A latent that has not fired on this many activations is dead; a run that reads fewer cannot tell. Default 1e6."""
     metrics_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 50
