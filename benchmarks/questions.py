@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from running import finish, read_sweep, submit_or_find, training_seconds, write_json
+from running import digest_of_points, finish, median_run_seconds, read_sweep, submit_or_find, write_json
 
 from prolu.client import Client, ProluError
 from prolu.client.plots import alignment_figure, bias_figure, biases_of_sweep, frontier_figure, level_figure, save
+from prolu.client.trained import counts
 from prolu.client.up.private import private_service
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "examples" / "questions"
@@ -60,14 +61,16 @@ def main() -> int:
 
 def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], bool]:
     """Run one sweep and ask its query; return the numbers, and whether every run succeeded."""
-    sweep = submit_or_find(client, read_sweep(QUESTIONS / f"{name}.yaml"), folder / f"{name}.json")
+    spec = read_sweep(QUESTIONS / f"{name}.yaml")
+    sweep = submit_or_find(client, spec, folder / f"{name}.json")
     succeeded = finish(client, sweep)
     found: dict[str, Any] = {
+        "sweep": digest_of_points(client, spec),
         "runs": sweep.count,
-        "training_seconds": round(training_seconds(client, sweep)),
+        "median_run_seconds": round(median_run_seconds(client, sweep), 1),
         "points": points(client, sweep.id, _AGAINST.get(name)),
     }
-    if name in _PICTURES:
+    if name in _PICTURES and any(run.state == "succeeded" for run in client.sweeps.runs(sweep.id)):
         picture = folder / f"{name}.png"
         save(_PICTURES[name](client, sweep.id), picture)
         print(f"wrote {picture}")
@@ -103,16 +106,20 @@ _AGAINST = {"04-hybrid": "prolu-ste", "05-which-half": "prolu-ste", "07-relu-ste
 
 
 def _draw_alignment(client: Client, sweep: UUID) -> Any:
-    """The updates of the penalty of the sweep's last run, which is where the question is."""
-    last = client.sweeps.runs(sweep)[-1]
-    (measured,) = client.runs.diagnostics(last.id)
+    """The updates of the penalty of the sweep's last run that succeeded, which is where the question is."""
+    last = [run for run in client.sweeps.runs(sweep) if run.state == "succeeded"][-1]
+    *_, measured = client.runs.diagnostics(last.id)
     return alignment_figure(measured.gradient_alignment, part="penalty", title=last.name)
+
+
+def _draw_levels(client: Client, sweep: UUID) -> Any:
+    return level_figure([row for row in client.sweeps.bias_statistics(sweep) if counts(row.state, row.step)])
 
 
 _PICTURES: dict[str, Callable[[Client, UUID], Any]] = {
     "01-biases": lambda client, sweep: bias_figure(biases_of_sweep(client, sweep)),
-    "02-coefficient": lambda client, sweep: level_figure(client.sweeps.bias_statistics(sweep)),
-    "03-slack": lambda client, sweep: level_figure(client.sweeps.bias_statistics(sweep)),
+    "02-coefficient": _draw_levels,
+    "03-slack": _draw_levels,
     "04-hybrid": lambda client, sweep: frontier_figure(client.sweeps.results_over_seeds(sweep)),
     "07-relu-ste": lambda client, sweep: frontier_figure(client.sweeps.results_over_seeds(sweep)),
     "08-alignment": _draw_alignment,

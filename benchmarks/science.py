@@ -14,11 +14,21 @@ import signal
 import sys
 from pathlib import Path
 
-from running import CallTimes, finish, read_sweep, submit_or_find, training_seconds, write_json
+from running import (
+    digest_of_points,
+    finish,
+    is_finished,
+    median_run_seconds,
+    read_sweep,
+    submit_or_find,
+    timed,
+    write_json,
+)
 from science_tables import bias_rows, frontier_rows, summary, write_parquet
 
 from prolu.client import Client, ProluError
 from prolu.client.plots import frontier_figure, level_figure, save
+from prolu.client.trained import counts
 from prolu.client.up.private import private_service
 
 HERE = Path(__file__).resolve().parent
@@ -35,16 +45,20 @@ def main() -> int:
     spec, folder = read_sweep(arguments.sweep), arguments.to
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # be as orderly as after Ctrl-C
-    times = CallTimes(folder / "calls.json")
     try:
-        with private_service(folder / "data") as (url, token), Client(url, token) as client:
+        with (
+            timed(folder / "calls.json") as times,
+            private_service(folder / "data") as (url, token),
+            Client(url, token) as client,
+        ):
             sweep = submit_or_find(client, spec, folder / "sweep.json")
+            times.counts = not is_finished(sweep)
             succeeded = finish(client, sweep)
             results, over_seeds = client.sweeps.results(sweep.id), client.sweeps.results_over_seeds(sweep.id)
             last_biases = client.sweeps.bias_statistics(sweep.id)
-            seconds = training_seconds(client, sweep)
+            digest = digest_of_points(client, spec)
+            run_seconds = median_run_seconds(client, sweep)
     except KeyboardInterrupt:
-        times.keep()
         print("bench-science: interrupted; call it again to go on", file=sys.stderr)
         return 130
     except ProluError as error:
@@ -54,10 +68,12 @@ def main() -> int:
     write_parquet(frontier, folder / "frontier.parquet")
     write_parquet(biases, folder / "biases.parquet")
     save(frontier_figure(over_seeds), folder / "frontier.png")
-    save(level_figure(last_biases), folder / "biases.png")
+    save(level_figure([row for row in last_biases if counts(row.state, row.step)]), folder / "biases.png")
     write_json(
         folder / "summary.json",
-        summary(frontier, biases) | {"seconds": {"calls": round(times.keep()), "training": round(seconds)}},
+        {"sweep": digest}
+        | summary(frontier, biases)
+        | {"seconds": {"calls": round(sum(times.calls)), "median_run": round(run_seconds, 1)}},
     )
     for name in ("frontier.parquet", "frontier.png", "biases.parquet", "biases.png", "summary.json"):
         print(f"wrote {folder / name}")

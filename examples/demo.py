@@ -27,7 +27,7 @@ from prolu.client.results import Results
 from prolu.client.runs import TERMINAL
 from prolu.client.up.private import private_service
 from prolu.client.wire import ResultRow
-from prolu.spec import SweepSpec, parse, validate
+from prolu.spec import SweepSpec, digest_of, parse, validate
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "demo"
@@ -47,6 +47,7 @@ def main() -> int:
             if leftovers := cancel_leftovers(client):
                 print(f"Cancelled {leftovers} runs that an earlier demo had left")
             extracted = not any((DATA / "cache" / "activations").glob("*/manifest.json"))
+            digest = digest_of([point.digest for point in client.sweeps.preview(spec).points])
             succeeded, results = run_demo(client, spec)
             run_seconds = [seconds_of(client, row.run_id) for row in results]
     except KeyboardInterrupt:
@@ -57,7 +58,7 @@ def main() -> int:
         return 1
     seconds = time.time() - began
     call = {"seconds": round(seconds), "extracted": extracted, "median_run_seconds": round(median(run_seconds), 1)}
-    note({**call, "runs": [summary_of(row) for row in results]})
+    note({"sweep": digest, **call, "runs": [summary_of(row) for row in results]})
     print(f"The demo took {seconds:.0f} s{', extraction included' if extracted else ''}.")
     return 0 if succeeded else 1
 

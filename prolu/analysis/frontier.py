@@ -36,10 +36,13 @@ class FrontierArea:
 
     mean: float
     """Mean of the areas of the seeds."""
-    standard_error: float
-    """Sample standard deviation of the areas over sqrt(n); 0 for n = 1, where it is unknown."""
-    interval: tuple[float, float]
-    """Percentile bootstrap interval of the mean: seeds are drawn anew with replacement. With few seeds it is too narrow."""
+    standard_error: float | None
+    """Sample standard deviation of the areas over sqrt(n); None for n = 1, where it is unknown."""
+    interval: tuple[float, float] | None
+    """Percentile bootstrap interval of the mean: seeds are drawn anew with replacement; None for n = 1.
+
+    Of two or three seeds it is no more than their range, which covers the true mean in a half or three quarters of all cases.
+    """
     areas: tuple[float, ...]
     """The area of each seed, in the order given."""
 
@@ -129,13 +132,14 @@ def area_over_seeds(
     if not seeds:
         raise ValueError("There are no seeds to take the mean of; give the points of at least one.")
     areas = np.array([area_under_frontier(points, low=low, high=high, better=better) for points in seeds])
+    if len(areas) == 1:
+        return FrontierArea(mean=float(areas[0]), standard_error=None, interval=None, areas=tuple(areas.tolist()))
     drawn = np.random.default_rng(0).integers(len(areas), size=(resamples, len(areas)))
     tail = (1 - confidence) / 2
     bounds = np.quantile(areas[drawn].mean(axis=1), [tail, 1 - tail])
-    error = float(areas.std(ddof=1) / np.sqrt(len(areas))) if len(areas) > 1 else 0.0
     return FrontierArea(
         mean=float(areas.mean()),
-        standard_error=error,
+        standard_error=float(areas.std(ddof=1) / np.sqrt(len(areas))),
         interval=(float(bounds[0]), float(bounds[1])),
         areas=tuple(areas.tolist()),
     )

@@ -137,13 +137,14 @@ def test_the_areas_of_the_seeds_are_summarised() -> None:
     assert summary.areas == pytest.approx((0.5, 0.7, 0.9))
     assert summary.mean == pytest.approx(0.7)
     assert summary.standard_error == pytest.approx(0.2 / math.sqrt(3))
+    assert summary.interval is not None
     assert 0.5 <= summary.interval[0] < 0.7 < summary.interval[1] <= 0.9
     assert area_over_seeds(seeds, low=10.0, high=40.0) == summary
 
 
-def test_one_seed_has_no_error_and_no_width() -> None:
+def test_of_one_seed_nothing_is_known_of_the_error() -> None:
     summary = area_over_seeds([[(10, 0.5), (40, 0.5)]], low=10.0, high=40.0)
-    assert (summary.standard_error, summary.interval) == (0.0, (0.5, 0.5))
+    assert (summary.mean, summary.standard_error, summary.interval) == (0.5, None, None)
 
 
 def test_a_seed_that_does_not_cover_the_range_is_not_passed_over() -> None:
