@@ -58,13 +58,17 @@ def results_over_seeds(
 ) -> Page[SeedGroupRead]:
     """One row per group of runs that differ in their seed alone, by first point. Raises NotFound, Invalid.
 
-    With `against`, a variant of the sweep, also the differences from its points at equal settings. The members of a group may
-    stand anywhere in the sweep, so its points are read whole, and metrics of this page (and of its counterparts) only.
+    With `against`, a variant of the sweep, also the differences from its points at equal levels and settings. The members of a
+    group may stand anywhere in the sweep, so its points are read whole, and metrics of this page (and of its counterparts) only.
     """
     require_sweep(session, sweep_id)
     runs = session.execute(select(*_RUN).where(RunRow.sweep_id == sweep_id).order_by(RunRow.point)).all()
     groups = by_seed(runs)
-    others = {} if against is None else counterparts(groups, _known(against, runs))
+    others = (
+        {}
+        if against is None
+        else counterparts(groups, _known(against, runs), level_of=lambda group: _level(group.runs[0]))
+    )
     if cursor is not None:
         (last,) = pages.decode(cursor, pages.BY_NUMBER)
         groups = [group for group in groups if group.point > last]

@@ -86,6 +86,20 @@ def test_the_difference_of_two_variants_is_told_seed_by_seed_across_pages(api: A
     assert all(row["differences"] == {} for row in walk(api, path)), "nobody asked"
 
 
+def test_variants_are_compared_at_the_same_level_alone_wherever_it_is_written(api: Api) -> None:
+    variants = [
+        {"name": "one", "set": {"sae.kind": "prolu"}, "grid": {"sparsity.coefficient": [0.5]}},
+        {"name": "other", "set": {"sae.kind": "relu"}, "grid": {"sparsity.coefficient": [0.25]}},
+        {"name": "base", "set": {"sae.kind": "prolu_hybrid"}},
+    ]
+    base = {**sweep_body()["spec"]["base"], "sparsity": {"kind": "l1", "coefficient": 0.5}}
+    sweep_id, runs = submitted(api, base=base, grid={}, variants=variants)
+    for run in runs:
+        work_on(api, run, Succeeded(step=100, metrics={"fvu": 0.5}))
+    rows = walk(api, f"/v1/sweeps/{sweep_id}/results_over_seeds", against="one")
+    assert [(row["variant"], [*row["differences"]]) for row in rows] == [("one", []), ("other", []), ("base", ["fvu"])]
+
+
 def test_a_variant_that_the_sweep_has_not_is_refused_by_name(api: Api) -> None:
     variants = [{"name": name, "set": {"sae.kind": name}} for name in ("relu", "prolu")]
     sweep_id, _ = submitted(api, values=1, variants=variants)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from prolu.client.wire import SparsityLevel
 from service.domain.counterparts import counterparts, paired_differences
 from service.domain.repeats import by_seed
 
@@ -17,6 +18,7 @@ class Run:
     point: int
     variant: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
+    level: SparsityLevel | None = None
 
     @property
     def id(self) -> UUID:
@@ -30,8 +32,17 @@ def runs(*rows: tuple[str, dict[str, Any]]) -> list[Run]:
     ]
 
 
+def at_levels(rows: list[Run], *levels: tuple[str, float]) -> list[Run]:
+    """The same runs, each with the kind and the value of what decides its sparsity."""
+    return [
+        replace(run, level=SparsityLevel.model_validate({"kind": kind, "value": value}))
+        for run, (kind, value) in zip(rows, levels, strict=True)
+    ]
+
+
 def pairs(rows: list[Run], against: str) -> dict[int, int]:
-    return {point: group.point for point, group in counterparts(by_seed(rows), against).items()}
+    found = counterparts(by_seed(rows), against, level_of=lambda group: group.runs[0].level)
+    return {point: group.point for point, group in found.items()}
 
 
 def test_points_of_the_same_grid_are_counterparts_whatever_their_variants_set() -> None:
@@ -59,6 +70,34 @@ def test_points_whose_settings_the_other_variant_has_not_tried_have_no_counterpa
 def test_a_shared_setting_that_neither_varies_tells_nothing() -> None:
     rows = runs(("a", {"shared": 1, "x": 5}), ("b", {"shared": 2, "x": 5}))
     assert pairs(rows, "a") == {1: 0}
+
+
+def test_variants_that_were_each_tried_at_one_level_of_their_own_have_no_counterparts() -> None:
+    rows = runs(("ste", {"sparsity__coefficient": 1.2e-3}), ("relu_like", {"sparsity__coefficient": 2e-3}))
+    assert pairs(at_levels(rows, ("coefficient", 1.2e-3), ("coefficient", 2e-3)), "ste") == {}
+    assert pairs(at_levels(rows, ("coefficient", 20), ("k", 20)), "ste") == {}
+
+
+def test_a_level_counts_whether_a_variant_sets_it_or_leaves_it_to_the_base() -> None:
+    rows = runs(*(("set", {"sparsity__coefficient": value}) for value in (1e-3, 2e-3)), ("left", {"sae__kind": "relu"}))
+    levels = [("coefficient", 1e-3), ("coefficient", 2e-3), ("coefficient", 2e-3)]
+    assert pairs(at_levels(rows, *levels), "set") == {2: 1}
+    assert pairs(at_levels(rows, *levels), "left") == {1: 2}
+
+
+def test_under_a_controller_the_target_is_the_level_and_a_varied_start_still_tells() -> None:
+    rows = runs(("a", {"sparsity__coefficient": 1}), ("b", {"sparsity__coefficient": 2}))
+    assert pairs(at_levels(rows, *[("target_l0", 20)] * 2), "a") == {1: 0}
+    rows = runs(*((name, {"sparsity__coefficient": start}) for name in "ab" for start in (1, 2)))
+    assert pairs(at_levels(rows, *[("target_l0", 20)] * 4), "a") == {2: 0, 3: 1}
+
+
+def test_numbers_are_equal_as_numbers_and_to_nothing_else() -> None:
+    rows = runs(
+        *(("a", {"x": value, "y": {"z": [2.0]}}) for value in (1, 2**53)),
+        *(("b", {"x": value, "y": {"z": [2]}}) for value in (1.0, True, "1", 2**53 + 1)),
+    )
+    assert pairs(rows, "a") == {2: 0}
 
 
 def test_differences_are_taken_seed_by_seed_over_the_seeds_of_both() -> None:
