@@ -104,7 +104,7 @@ def _migrate(settings: Settings) -> int:
     with _opened(settings) as database:
         before = schema.present(database)
         schema.upgrade(database)
-        print(f"schema: {before or 'none'} -> {schema.present(database)}")  # noqa: T201
+        print(f"schema: {before or 'none'} -> {schema.present(database)}")
     return 0
 
 
@@ -116,7 +116,7 @@ def _token(settings: Settings, *, show: bool) -> int:
             return _refuse(behind)
         with database.begin() as session:
             ensure_local_token(session, settings)
-    print(settings.token_file.read_text().strip() if show else settings.token_file)  # noqa: T201
+    print(settings.token_file.read_text().strip() if show else settings.token_file)
     return 0
 
 
@@ -156,7 +156,7 @@ def _write_whole(file: Path, text: str) -> None:
 
 
 def _refuse(sentence: str, status: int = 1) -> int:
-    print(sentence, file=sys.stderr)  # noqa: T201
+    print(sentence, file=sys.stderr)
     return status
 
 

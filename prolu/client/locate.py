@@ -14,7 +14,7 @@ from platformdirs import user_data_path
 from prolu.client.errors import ConnectionFailed, UnusableToken
 
 ENDPOINT_FILE = "endpoint.json"
-TOKEN_FILE = "token"  # noqa: S105
+TOKEN_FILE = "token"  # noqa: S105 a name
 _SENDABLE = re.compile(r"[\x21-\x7e]+")  # what stands after "Bearer " in a header
 
 

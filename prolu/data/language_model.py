@@ -149,7 +149,7 @@ def check_addends(model: LanguageModel) -> None:
     with ExitStack() as stack, torch.inference_mode():
         for hook in ("resid_pre", "attn_out", "mlp_out", "resid_post"):
             point = find_hook(model.model, hook, model.block)
-            stack.enter_context(point.tapped(lambda value, hook=hook: seen.update({hook: value})))  # type: ignore[misc]
+            stack.enter_context(point.tapped(lambda value, hook=hook: seen.update({hook: value})))  # type: ignore[misc]  # a default binds the loop variable
         model.model(input_ids=tokens, use_cache=False)
     after = seen["resid_post"]
     added = seen["attn_out"].reshape(after.shape) + seen["mlp_out"].reshape(after.shape)

@@ -31,7 +31,7 @@ class OnGate:
         """Always: the gate is a factor of both gradients."""
         return True
 
-    def keep(self, m: Tensor, b: Tensor, acts: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002
+    def keep(self, m: Tensor, b: Tensor, acts: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002 of use to estimators that look off the gate
         """Return acts."""
         return (acts,)
 

@@ -60,7 +60,7 @@ def submit_run(
 def list_runs(
     services: Parts,
     _: User,
-    state: Annotated[list[RunState], Query(description="Only runs in one of these states.")] = [],  # noqa: B006
+    state: Annotated[list[RunState], Query(description="Only runs in one of these states.")] = [],  # noqa: B006 FastAPI copies it
     owner: Annotated[str | None, Query(max_length=100, description="Only runs that this user submitted.")] = None,
     sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
     limit: Limit = 100,

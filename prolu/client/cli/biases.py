@@ -77,7 +77,7 @@ def _recompute(reference: str, step: int | None, population: Population, plot: P
     with located(reference, step) as found:
         answer, title = ask(["biases", found.folder, "--json"]), found.title
     if as_json:
-        print(answer, end="")  # noqa: T201
+        print(answer, end="")
         return
     snapshot = BiasSnapshot.model_validate_json(answer)
     read = BiasSnapshotRead(run_id=UUID(int=0), **snapshot.model_dump(exclude={"kind"}))

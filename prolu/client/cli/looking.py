@@ -72,7 +72,7 @@ def show(
         kind, found = find(client, reference)
         thing = client.runs.get(found) if kind == "run" else client.sweeps.get(found)
         if spec:
-            print(yaml.safe_dump(thing.spec.model_dump(mode="json"), sort_keys=False), end="")  # noqa: T201
+            print(yaml.safe_dump(thing.spec.model_dump(mode="json"), sort_keys=False), end="")
         elif as_json:
             print_json(thing)
         elif isinstance(thing, RunRead):

@@ -43,7 +43,7 @@ def evaluate(
         answer = ask(
             ["evaluate", found.folder, *data_options(data, data_root, hub=hub), *(["--json"] if as_json else [])]
         )
-    print(answer, end="")  # noqa: T201
+    print(answer, end="")
 
 
 def align(
@@ -75,7 +75,7 @@ def align(
         answer = ask(["align", found.folder, *options, *data_options(data, data_root, hub=hub), "--json"])
         title = found.title
     if as_json:
-        print(answer, end="")  # noqa: T201
+        print(answer, end="")
         return
     alignments = [Alignment.model_validate(one) for one in json.loads(answer)]
     if not alignments:

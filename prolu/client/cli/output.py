@@ -33,17 +33,17 @@ def out() -> Console:
 
 def note(line: str) -> None:
     """One line for people, on standard error; what would steer the terminal is escaped."""
-    print(harmless(line), file=sys.stderr, flush=True)  # noqa: T201
+    print(harmless(line), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
     """A model, a list of models or plain data as JSON on standard output."""
-    print(json.dumps(_plain(value), indent=2))  # noqa: T201
+    print(json.dumps(_plain(value), indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """One JSON value on one line, at once."""
-    print(json.dumps(_plain(value)), flush=True)  # noqa: T201
+    print(json.dumps(_plain(value)), flush=True)
 
 
 def short(identity: object) -> str:

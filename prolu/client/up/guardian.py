@@ -35,7 +35,7 @@ def guard(argv: Sequence[str], *, grace_seconds: float, lifeline: int) -> int:
     """Run `argv` until it ends or its end is asked for; return its exit status when no descendant is left."""
     adopt_orphans()
     wakeup, received = _listen()
-    command = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: S603
+    command = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: S603 our own arguments
     status: int | None = None
     deadline: float | None = None
     watched = [wakeup, lifeline]
@@ -46,7 +46,7 @@ def guard(argv: Sequence[str], *, grace_seconds: float, lifeline: int) -> int:
             os.read(wakeup, 64)
         if lifeline in readable and not os.read(lifeline, 64):
             watched.remove(lifeline)
-            print(f"guardian: prolu up is gone; ending {argv[0]}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"guardian: prolu up is gone; ending {argv[0]}", file=sys.stderr, flush=True)  # noqa: T201 it has no logger and lives for one sentence
             deadline = _ask(command.pid, deadline, min(grace_seconds, ABANDONED_SECONDS))
         while received:
             match received.pop(0):

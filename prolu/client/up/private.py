@@ -36,7 +36,7 @@ def private_service(data_dir: Path) -> Iterator[tuple[str, str]]:
     former = _read_endpoint(data_dir)
     lifeline, held = os.pipe()
     up = [sys.executable, "-P", "-m", "prolu.client.cli", "up", "--data-dir", str(data_dir), "--port", "0"]
-    service = subprocess.Popen(  # noqa: S603
+    service = subprocess.Popen(  # noqa: S603 our own arguments
         [sys.executable, "-I", "-S", guardian.__file__, str(_STOP_SECONDS), *up],
         stdin=lifeline,
         env=_surroundings(),

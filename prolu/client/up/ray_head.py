@@ -113,7 +113,7 @@ def _session(data_dir: Path) -> Iterator[Path]:
             shutil.rmtree(former, ignore_errors=True)
         link.unlink()
     usual = tempfile.gettempdir()
-    parent = usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp"  # noqa: S108
+    parent = usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp"  # noqa: S108 a fresh folder is made in it
     session = Path(tempfile.mkdtemp(prefix=_SESSION_PREFIX, dir=parent))
     link.symlink_to(session)
     yield session

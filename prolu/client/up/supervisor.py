@@ -189,7 +189,7 @@ class Supervisor:
             child.log.replace(child.log.with_suffix(".old.log"))
         with child.log.open("ab") as log:
             life.log_start = log.tell()
-            life.process = subprocess.Popen(  # noqa: S603
+            life.process = subprocess.Popen(  # noqa: S603 our own arguments
                 [sys.executable, "-I", "-S", guardian.__file__, str(child.grace_seconds), *child.argv],
                 stdin=self._lifeline,
                 stdout=log,
