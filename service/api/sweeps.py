@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import (
     Page,
     PointRead,
-    ProblemItem,
     ResultRow,
     RunSummary,
     SeedGroupRead,
@@ -27,12 +26,14 @@ from service.api.context import Parts, Services, User
 from service.api.lists import Cursor, Limit
 from service.api.problems import invalid, problem_items
 from service.api.repetition import IdempotencyKey, once
-from service.domain.errors import Invalid
-from service.domain.expansion import Point, expand
+from service.domain.expansion import Location, Point, expand
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, sweep_tables
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+# A preview explains so many refusals; each may have taken a look-up.
+_MOST_REFUSALS = 50
 
 
 @router.post("", status_code=201, operation_id="submit_sweep", responses={409: {}, 413: {}, 415: {}, 503: {}})
@@ -64,16 +65,11 @@ def preview_sweep(
 ) -> SweepPreview:
     """Say what a sweep would put into the queue, or why it would be refused here and now, and write nothing."""
     points = _expanded(body)
-    refusals: list[ProblemItem] = []
-    try:
-        _check_inputs(points, services)
-    except Invalid as error:
-        refusals = problem_items(error.mistakes)
     shown = [
         PointRead(point=point.index, name=point.name, variant=point.variant, set=dict(point.set), digest=point.digest)
         for point in points
     ]
-    return SweepPreview(count=len(shown), points=shown, refusals=refusals)
+    return SweepPreview(count=len(shown), points=shown, refusals=problem_items(_all_refusals(points, services)))
 
 
 @router.get("", operation_id="list_sweeps")
@@ -149,23 +145,41 @@ def _expanded(body: SweepCreate) -> list[Point]:
 
 
 def _check_inputs(points: Sequence[Point], services: Services) -> None:
-    """Look up what the points name, each different thing once."""
+    """Raise Invalid for what is wrong with the first point that would be refused."""
+    for point, mistakes in _refused(points, services):
+        raise invalid([_placed(point, mistake) for mistake in mistakes], "spec")
+
+
+def _all_refusals(points: Sequence[Point], services: Services) -> list[Mistake]:
+    """Say what is wrong with the points, in words of the first that it is wrong with: the first of it, if it is much."""
+    found: dict[tuple[Location, str], Mistake] = {}
+    for point, mistakes in _refused(points, services):
+        for mistake in mistakes:
+            placed = _placed(point, mistake)
+            found.setdefault((placed.location, mistake.sentence), placed)
+        if len(found) >= _MOST_REFUSALS:
+            break
+    return [Mistake(("spec", *mistake.location), mistake.sentence) for mistake in found.values()][:_MOST_REFUSALS]
+
+
+def _refused(points: Sequence[Point], services: Services) -> Iterator[tuple[Point, list[Mistake]]]:
+    """Look up what the points name, each different thing once, and yield those with something wrong."""
     with services.database.read() as session:
         offers = nodes.believed_nodes(session)
     surroundings = services.surroundings.for_one_request()
-    seen = set()
     for point in points:
-        _refuse(point, check_memory(point.spec))
+        if mistakes := check_memory(point.spec):
+            yield point, mistakes
+    seen = set()
     for point in points:
         asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
         if asks in seen:
             continue
         seen.add(asks)
-        _refuse(point, inputs.check(point.spec, surroundings, offers))
+        if mistakes := inputs.check(point.spec, surroundings, offers):
+            yield point, mistakes
 
 
-def _refuse(point: Point, mistakes: Sequence[Mistake]) -> None:
-    """Raise Invalid for a point's mistakes, if there are any, at the places where the sweep wrote them."""
-    if mistakes:
-        placed = [Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}") for mistake in mistakes]
-        raise invalid(placed, "spec")
+def _placed(point: Point, mistake: Mistake) -> Mistake:
+    """Name the point, and the place where the sweep wrote what is wrong with it."""
+    return Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}")

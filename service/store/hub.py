@@ -52,7 +52,7 @@ class Asking:
     hub: Hub
     clock: Callable[[], float]
     deadline: float
-    _answers: dict[str, bytes | None] = field(default_factory=dict)
+    _answers: dict[str, bytes | HubSilent | None] = field(default_factory=dict)
 
     def has(self, kind: Literal["models", "datasets"], name: str, revision: str | None) -> bool:
         """Whether the hub has it and lets the operator see it. Raises HubSilent where the hub does not answer."""
@@ -74,8 +74,14 @@ class Asking:
 
     def _get(self, path: str) -> bytes | None:
         if path not in self._answers:
-            self._answers[path] = self._ask(path)
-        return self._answers[path]
+            try:
+                self._answers[path] = self._ask(path)
+            except HubSilent as silence:
+                self._answers[path] = silence
+        answer = self._answers[path]
+        if isinstance(answer, HubSilent):
+            raise answer
+        return answer
 
     def _ask(self, path: str) -> bytes | None:
         headers = {"Authorization": f"Bearer {self.hub.token}"} if self.hub.token else {}

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from prolu.client.cli import biases, diagnostics, exporting, keeping, looking, measuring, starting, submitting, watching
-from prolu.client.cli.documents import BadInput
+from prolu.client.cli.documents import BadInput, placed
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
 from prolu.client.errors import (
@@ -23,7 +23,6 @@ from prolu.client.errors import (
     Unauthorized,
     UnusableToken,
 )
-from prolu.client.wire import ProblemItem
 
 OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -94,15 +93,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _mistakes(error: Invalid) -> list[str]:
     """One line per wrong field of the body or parameter, or the problem's own sentence."""
-    return [_said(item) for item in error.problem.errors] or [error.problem.detail]
-
-
-def _said(item: ProblemItem) -> str:
-    """The sentence, with the place in the spec if it does not name it; that of a parameter always does."""
-    if not item.pointer.startswith("/"):
-        return item.detail
-    path = item.pointer.strip("/").replace("/", ".").removeprefix("spec.")
-    return item.detail if not path or path in item.detail else f"{path}: {item.detail}"
+    return [placed(item) for item in error.problem.errors] or [error.problem.detail]
 
 
 def _end(status: int, *lines: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from prolu.client.plots import ENDINGS
+from prolu.client.wire import ProblemItem
 from prolu.spec import Mistake, Preset, SpecError, named_preset, parse, validate
 from prolu.spec.document import MAX_CHARACTERS
 
@@ -77,3 +78,11 @@ def said(name: str, mistake: Mistake) -> str:
     sentence = " ".join(mistake.sentence.split())
     place = f"{mistake.path}: " if mistake.path and mistake.path not in sentence else ""
     return f"{name}: {place}{sentence}"
+
+
+def placed(item: ProblemItem) -> str:
+    """What the service finds wrong, with the place in the spec if it does not name it; that of a parameter always does."""
+    if not item.pointer.startswith("/"):
+        return item.detail
+    path = item.pointer.strip("/").replace("/", ".").removeprefix("spec.")
+    return item.detail if not path or path in item.detail else f"{path}: {item.detail}"

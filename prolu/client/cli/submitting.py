@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from prolu.client.cli.connecting import connect
-from prolu.client.cli.documents import BadInput, check, find_preset, read_document
+from prolu.client.cli.documents import BadInput, check, find_preset, placed, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.watching import watch_run, watch_sweep
 from prolu.client.wire import SweepPreview
@@ -63,7 +63,7 @@ def sweep(
             previewed = client.sweeps.preview(spec)
             _show_preview(previewed, as_json=as_json)
             if previewed.refusals:
-                raise BadInput(_refusal(previewed))
+                raise BadInput("this service would refuse the sweep today:", *map(placed, previewed.refusals))
             return
         submitted = client.sweeps.submit(spec, priority=priority)
         if as_json:
@@ -90,11 +90,6 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a run or a sweep, for editors and other languages."""
     print_json(json_schema()[which])
-
-
-def _refusal(preview: SweepPreview) -> str:
-    reasons = "\n".join(f"  {user_text(item.pointer)}: {user_text(item.detail)}" for item in preview.refusals)
-    return f"this service would refuse the sweep today:\n{reasons}"
 
 
 def _show_preview(preview: SweepPreview, *, as_json: bool) -> None:

@@ -56,6 +56,18 @@ def test_a_preview_of_what_no_node_can_run_shows_the_runs_and_says_so(
     assert client.sweeps.list() == []
 
 
+def test_a_preview_tells_each_refusal_on_a_line_as_a_refused_sweep_does(prolu: Prolu, client: Client) -> None:
+    base = {**SWEEP["base"], "data": {"kind": "shards", "path": "x"}}
+    document = json.dumps({**SWEEP, "base": base, "grid": {"data.path": ["here", "there"], "training.seed": [0, 1]}})
+    status, _, err = prolu("sweep", "-", "--preview", stdin=document)
+    assert status == BAD_INPUT
+    _, heading, *refusals = err.splitlines()
+    assert heading == "prolu: this service would refuse the sweep today:"
+    assert [line.partition(": Point ")[0] for line in refusals] == [f"prolu: grid.data.path.{at}" for at in (0, 1)]
+    assert prolu("sweep", "-", stdin=document)[::2] == (BAD_INPUT, refusals[0] + "\n")
+    assert client.sweeps.list() == []
+
+
 def test_a_preset_of_which_no_grid_fits_the_sweep_says_so(prolu: Prolu, tmp_path: Path) -> None:
     variant = {"name": "prolu", "grid": {"sparsity.coefficient": [0.001, 0.002]}}
     (tmp_path / "s.json").write_text(json.dumps({**SWEEP, "grid": {}, "variants": [variant]}))

@@ -189,6 +189,28 @@ def test_a_preview_shows_the_points_of_a_sweep_for_which_there_is_no_node(api: A
     assert api.post("/v1/sweeps:preview", sweep_body()).json()["refusals"] == []
 
 
+def test_a_preview_tells_every_refusal_once_and_a_submission_the_first(api: Api) -> None:
+    base = {**sweep_body()["spec"]["base"], "data": {"kind": "shards", "path": "x"}}
+    with api.database.begin() as session:
+        queue.record_nodes(session, [NodeRead(name="small", cpus=2, gpus=0, memory_gb=4)])
+    grid = {"data.path": ["here", "there"], "resources.cpus": [1, 3], "training.seed": [1, 2]}
+    body = sweep_body(base={**base, "resources": {"memory_gb": 0.0001}}, grid=grid)
+    preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
+    places = ["base/resources/memory_gb", "grid/data.path/0", "grid/resources.cpus/1", "grid/data.path/1"]
+    assert [item.pointer for item in preview.refusals] == [f"/spec/{place}" for place in places]
+    titles = [item.detail.partition(" (")[0] for item in preview.refusals]
+    assert titles == ["Point 0", "Point 0", "Point 2", "Point 4"], "the first that is refused for it"
+    (error,) = api.post("/v1/sweeps", body).json()["errors"]
+    assert error == preview.refusals[0].model_dump()
+
+
+def test_a_preview_tells_so_many_refusals_and_no_more(api: Api) -> None:
+    base = {**sweep_body()["spec"]["base"], "data": {"kind": "shards", "path": "x"}}
+    body = sweep_body(base=base, grid={"data.path": [f"p{number}" for number in range(60)]})
+    preview = api.post("/v1/sweeps:preview", body).json()
+    assert (preview["count"], len(preview["refusals"])) == (60, 50)
+
+
 def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
     asks = {"gpus": 1.0, "cpus": 64}
     with api.database.begin() as session:
@@ -222,7 +244,8 @@ def test_a_hub_out_of_reach_refuses_a_sweep_at_once_and_at_its_place(tmp_path: P
         assert asked == ["/api/models/org/a"]
         asked.clear()
         preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
-        assert [item.model_dump() for item in preview.refusals] == refused.json()["errors"]
-        assert asked == ["/api/models/org/a"]
+        assert preview.refusals[0].model_dump() == refused.json()["errors"][0]
+        assert [item.pointer for item in preview.refusals] == ["/spec/grid/data.model/0", "/spec/grid/data.model/1"]
+        assert asked == ["/api/models/org/a", "/api/models/org/b"], "each once, whatever its seeds"
         run = api.post("/v1/runs", {"spec": {**base, "data": {**data, "model": "org/a"}}})
         assert [error["pointer"] for error in run.json()["errors"]] == ["/spec/data/model"]

@@ -88,12 +88,14 @@ def test_all_questions_of_one_submission_share_five_seconds(where: Surroundings,
 def test_the_hub_is_asked_once_about_each_thing_in_one_request(where: Surroundings, hub: FakeHub) -> None:
     hub.has_model("m", {"n_layer": 30})
     hub.answers["/api/datasets/org/text"] = (200, {})
+    hub.answers["/api/models/broken"] = (500, {})
     asking = where.for_one_request()
     for seed in range(5):
         corpus = {"kind": "huggingface", "dataset": "org/text"}
         assert check(language_model(model="m", corpus=corpus, seed=seed), asking, []) == []
         assert only(language_model(model="absent", seed=seed), asking).pointer == "/data/model"
-    assert len(hub.asked) == len({path for path, _ in hub.asked}) == 4
+        assert "could not be checked" in only(language_model(model="broken", seed=seed), asking).sentence
+    assert len(hub.asked) == len({path for path, _ in hub.asked}) == 5
 
 
 def test_the_token_does_not_follow_a_redirect_to_another_host(where: Surroundings, hub: FakeHub) -> None:
