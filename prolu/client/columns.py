@@ -12,6 +12,7 @@ from prolu.client.wire import SeedEstimate
 
 MAIN_METRICS = ("l0", "fvu", "ce_loss_score", "dead_fraction")
 NEGATIVE = "fraction_negative"
+INTERVAL = "95 % bootstrap interval, too narrow for few seeds: of 2 or 3 it is only their range"
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from prolu.client.columns import (
+    INTERVAL,
     coloured,
     heading,
     percent,
@@ -102,13 +103,15 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
         return evened([_flat_group(row) for row in self._rows])
 
     def table(self, title: str | None = None, *, everything: bool = False) -> Table:
-        """A rich table: what was set, how many seeds are done, and each number as mean ± standard error; below metrics, 95 %."""
+        """A rich table: what was set, how many seeds are done, each number as mean ± standard error, and metrics' intervals."""
         settings = telling_settings(self._rows)
         metrics = shown_metrics((row.metrics for row in self._rows), everything=everything)
         biases = shown_biases((row.bias for row in self._rows), everything=everything)
         table = _begun(title, self._rows, settings)
         for name in ("seeds", *metrics, *map(heading, biases)):
             table.add_column(name, justify="right")
+        if any(estimate.interval for row in self._rows for estimate in row.metrics.values()):
+            table.caption = f"mean ± standard error [{INTERVAL}]"
         for row in self._rows:
             done, runs = row.states.get("succeeded", 0), len(row.run_ids)
             numbers = [with_interval(row.metrics.get(name)) for name in metrics]
@@ -127,7 +130,7 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
         table.add_column("seeds", justify="right")
         for name in metrics:
             table.add_column(f"Δ {name}", justify="right")
-        table.caption = f"this minus {safe(against)} at equal settings, seed by seed; ± standard error [95 % interval]"
+        table.caption = f"this minus {safe(against)} at equal settings, seed by seed; ± standard error [{INTERVAL}]"
         for row in compared:
             pairs = max(estimate.n for estimate in row.differences.values())
             numbers = [with_interval(row.differences.get(name)) for name in metrics]

@@ -316,7 +316,7 @@ class SeedEstimate(Wire):
     standard_error: float | None
     """Sample standard deviation over the square root of n; null for n = 1, where it is unknown."""
     interval: tuple[float, float] | None
-    """Percentile bootstrap interval of the mean: 95 %, 2000 resamples. Too narrow for small n; null for n = 1."""
+    """Percentile bootstrap interval of the mean: 95 %, 2000 resamples. Too narrow for few, of 2 or 3 their range; null for 1."""
     n: int
     """Repetitions that have the number."""
 

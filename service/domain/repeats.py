@@ -88,7 +88,8 @@ def estimate(values: Sequence[float]) -> SeedEstimate:
 
     The interval runs from the 2.5 % to the 97.5 % quantile (linearly interpolated) of the means of 2,000 resamples of n
     values with replacement (Efron and Tibshirani 1993, chapter 13). It never leaves the range of the values, so of few
-    repetitions it is too narrow: of two it is their range. Of one value, error and interval are unknown: None.
+    repetitions it is too narrow: of two or three it is their range, outside which the true median lies with probability
+    2^(1 - n), one in two or in four. Of one value, error and interval are unknown: None.
     Raises ValueError for no value.
     """
     n = len(values)

@@ -159,6 +159,18 @@ def test_over_seeds_each_number_has_its_error() -> None:
     assert SEEDS.are_repeated
 
 
+def test_over_seeds_a_caption_says_what_the_intervals_are_worth() -> None:
+    worth = "95 % bootstrap interval, too narrow for few seeds: of 2 or 3 it is only their range"
+    assert f"mean ± standard error [{worth}]" in " ".join(printed(SEEDS).split())
+    assert worth not in printed(SeedResults([group("a", {"l0": estimate(1.0)})])), "one seed has none"
+    compared = SeedResults([group("a", {}, differences={"l0": estimate(1.0, 0.1)})])
+    console = Console(file=io.StringIO(), width=300)
+    console.print(compared.differences_table("b"))
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert f"this minus b at equal settings, seed by seed; ± standard error [{worth}]" in text
+
+
 @pytest.mark.parametrize(
     ("mean", "error", "text"),
     [

@@ -16,6 +16,7 @@ from prolu.client.cli.output import ago, note, number, out, print_json, short, s
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find, find_sweep
 from prolu.client.client import Client
+from prolu.client.columns import INTERVAL
 from prolu.client.errors import ProluError
 from prolu.client.records import Records
 from prolu.client.results import SeedResults
@@ -116,7 +117,8 @@ def results(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw L0 against CE loss score and FVU.")
     ] = None,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="One row per group of seeds: mean ± standard error [95 % interval].")
+        bool,
+        typer.Option("--over-seeds", help=f"One row per group of seeds: mean ± standard error [{INTERVAL}]."),
     ] = False,
     against: Annotated[
         str | None,

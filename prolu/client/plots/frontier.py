@@ -20,6 +20,7 @@ _BESIDE_FALLING = ((9, 9), (-9, -9))
 _BESIDE_RISING = ((9, -9), (-9, 9))
 _MOST_LABELS = 12
 _CAPTION = "Held-out data. Lines: Pareto frontier of each variant; hollow: bettered by another of its runs."
+_BARS = "Bars: 95 % bootstrap interval over seeds, too narrow for few: of 2 or 3 it is only their range."
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ def frontier_figure(rows: Iterable[ResultRow | SeedGroupRead]) -> Figure:
             }
             _draw(axes, panel, {name: found for name, found in points.items() if found})
         barred = any(one.interval for _, _, numbers in drawn for one in numbers.values())
-        notes = [_CAPTION, *(["Bars: 95 % bootstrap interval over seeds."] if barred else [])]
-        text = (" " if len(panels) > 1 else "\n").join(notes)
-        figure.supxlabel(text, fontsize=9, color=CAPTION_COLOUR)
+        notes = [_CAPTION, *([_BARS] if barred else [])]
+        figure.supxlabel("\n".join(notes), fontsize=9, color=CAPTION_COLOUR)
     return figure
 
 
