@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,13 @@ from prolu.offline.reading import DataDir, DataFile, DataRoots, Hub, open_data
 from prolu.spec.document import parse, validate
 from prolu.spec.report import Alignment
 from prolu.spec.training import GradientAlignmentSpec
+
+
+def _weighable(coefficient: float | None) -> float | None:
+    """Refuse what no loss can be weighed with. Raises BadParameter."""
+    if coefficient is None or 0 <= coefficient < math.inf:
+        return coefficient
+    raise typer.BadParameter(f"must be a finite number of at least 0; got {coefficient:g}.")
 
 
 def align(
@@ -28,7 +36,8 @@ def align(
     batches: Annotated[int | None, typer.Option(help="Held-out batches to average over.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Activations per batch.")] = None,
     coefficient: Annotated[
-        float | None, typer.Option(min=0, help="lambda; by default what the run had come to at this step.")
+        float | None,
+        typer.Option(callback=_weighable, help="lambda; by default what the run had come to at this step."),
     ] = None,
     data: DataFile = None,
     data_dir: DataDir = None,

@@ -123,6 +123,9 @@ def test_align_weighs_the_penalty_as_the_controller_had_come_to(run: Run, capsys
         (("align", "{run}", "--estimators", "stee"), "did you mean 'ste'?"),
         (("align", "{run}", "--bandwidths", "0"), "bandwidths.0 must be greater than 0; got 0"),
         (("align", "{run}", "--batches", "1"), "batches must be at least 2; got 1"),
+        (("align", "{run}", "--coefficient=inf"), "'--coefficient': must be a finite number of at least 0; got inf."),
+        (("align", "{run}", "--coefficient=nan"), "'--coefficient': must be a finite number of at least 0; got nan."),
+        (("align", "{run}", "--coefficient=-1"), "'--coefficient': must be a finite number of at least 0; got -1."),
         (("align", "{topk}"), "this SAE is 'topk'"),
     ],
 )
