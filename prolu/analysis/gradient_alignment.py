@@ -54,9 +54,9 @@ def gradient_alignment(
     """Return the cosine of every update with every direction, by group of parameters, over held-out batches.
 
     `coefficient` is lambda, by default the one that `sparsity` names. Every estimator sees the same batches: the first
-    `spec.batches` of the evaluation set, or all if there are fewer, the last of them perhaps shorter. A cosine that has no value,
-    because a direction is zero or not finite, is left out of the mean; an alignment that has none is left out of the list.
-    `sae` stays as it is, `.grad` included.
+    `spec.batches` of the evaluation set, or as many as it has of whole size; if it has none, all of it as one. A cosine that has
+    no value, because a direction is zero or not finite, is left out of the mean; an alignment that has none is left out of the
+    list. `sae` stays as it is, `.grad` included.
 
     Raises NotComparable if the SAE is neither prolu nor prolu_hybrid, or if there is no penalty.
     """
@@ -75,7 +75,7 @@ def gradient_alignment(
         for estimator in spec.estimators
     }
     cosines: dict[_Question, list[Tensor]] = {}
-    for batch in islice(source.evaluation(spec.batch_size), spec.batches):
+    for batch in _batches(source, spec):
         x = batch.to(sae.W_enc.device)
         directions = [
             (descent.objective, descent.bandwidth, _Directions(descent.gradients))
@@ -116,6 +116,13 @@ def updates(
             of_penalty = _gradients(penalty, parameters)
         whole = {group: of_error[group] + coefficient * of_penalty[group] for group in GROUPS}
         yield name, {"loss": whole, "reconstruction": of_error, "penalty": of_penalty}
+
+
+def _batches(source: ActivationSource, spec: GradientAlignmentSpec) -> Iterable[Float[Tensor, "batch d_in"]]:
+    """Yield what is compared; a last batch that is shorter would weigh as much as the others, so it counts only alone."""
+    for index, batch in enumerate(islice(source.evaluation(spec.batch_size), spec.batches)):
+        if index == 0 or len(batch) == spec.batch_size:
+            yield batch
 
 
 class _Directions:
@@ -159,7 +166,7 @@ def _alignments(cosines: Mapping[_Question, list[Tensor]]) -> Iterable[Alignment
         numbers = numbers[np.isfinite(numbers)]
         n = len(numbers)
         if n:
-            error = float(numbers.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+            error = float(numbers.std(ddof=1) / np.sqrt(n)) if n > 1 else None
             cosine = Estimate(mean=float(numbers.mean()), standard_error=error, n=n)
             yield Alignment(
                 estimator=estimator, part=part, objective=objective, bandwidth=bandwidth, group=group, cosine=cosine

@@ -60,6 +60,11 @@ def align(
         over=run.training.reconstruction,
         coefficient=coefficient_of(opened) if coefficient is None else coefficient,
     )
+    used = max((alignment.cosine.n for alignment in found), default=spec.batches)
+    if used < spec.batches:
+        were = "was" if used == 1 else "were"
+        why = f"the held-out data hold no more of {spec.batch_size} activations."
+        typer.echo(f"prolu: {used} of {spec.batches} batches {were} used: {why}", err=True)
     if as_json:
         typer.echo(json.dumps([alignment.model_dump() for alignment in found]))
         return
@@ -79,7 +84,7 @@ def _row(alignment: Alignment) -> str:
         "-" if bandwidth is None else f"{bandwidth:g}",
         alignment.group,
         f"{cosine.mean:.4f}",
-        f"{cosine.standard_error:.4f}",
+        "-" if cosine.standard_error is None else f"{cosine.standard_error:.4f}",
         cosine.n,
         alignment.estimator,
     )

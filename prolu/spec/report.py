@@ -170,8 +170,8 @@ class Estimate(Record):
 
     mean: float
     """Arithmetic mean."""
-    standard_error: float
-    """Sample standard deviation over the square root of n; 0 for n = 1, where it is unknown."""
+    standard_error: float | None
+    """Sample standard deviation over the square root of n; null for n = 1, where it is unknown."""
     n: int
     """Repetitions."""
 

@@ -135,6 +135,17 @@ def test_mean_and_standard_error_are_those_over_batches() -> None:
         assert one.cosine.standard_error == pytest.approx(cosines.std().item() / math.sqrt(3), abs=1e-12)
 
 
+def test_a_short_batch_counts_only_where_there_is_no_other() -> None:
+    sae, sparsity = autoencoder(), L1(coefficient=0.1)
+    x = torch.cat([*SYNTHETIC.evaluation(100)])[:250]
+    spec = spec_of([Ste()], bandwidth=0.1, batches=3, batch_size=100)
+    full = gradient_alignment(sae, Rows(x[:200]), spec, sparsity=sparsity, over="mean")
+    assert {one.cosine.n for one in full} == {2}
+    assert gradient_alignment(sae, Rows(x), spec, sparsity=sparsity, over="mean") == full
+    alone = gradient_alignment(sae, Rows(x[:50]), spec, sparsity=sparsity, over="mean")
+    assert {(one.cosine.n, one.cosine.standard_error) for one in alone} == {(1, None)}, "of one the error is unknown"
+
+
 def test_an_estimator_that_is_the_gradient_of_the_smoothed_gate_has_cosine_one_on_the_biases() -> None:
     # Every projection is 1, so that relu(m) k(m + b), the surrogate's gradient of L1, is k(m + b), that of smoothed L0.
     sae = build_sae(ProluSae(d_sae=9), 1, seed=0)

@@ -15,6 +15,7 @@ from prolu.client.plots import (
 )
 from prolu.client.plots.alignment import estimator_label
 from prolu.client.plots.frontier import pareto
+from prolu.spec.report import Estimate
 from tests.client.pictured import (
     alignments,
     estimate,
@@ -240,6 +241,18 @@ def test_the_alignment_figure_has_a_row_per_group_and_a_column_per_objective(tmp
     assert legend.get_title().get_text() == "Updates of reconstruction + λ penalty, prolu"
     assert [text.get_text() for text in legend.get_texts()] == ["relu_like", "ste"]
     save(figure, tmp_path / "alignment.png")
+
+
+def test_the_alignment_figure_says_over_how_many_batches_and_bars_only_what_has_an_error(tmp_path: Path) -> None:
+    rows = alignments()
+    assert "mean over 16 batches, bars: standard error" in alignment_figure(rows).get_supxlabel()
+    alone = Estimate(mean=0.5, standard_error=None, n=1)
+    figure = alignment_figure([rows[0].model_copy(update={"cosine": alone}), *rows[1:]])
+    assert "mean over 1 to 16 batches, bars: standard error" in figure.get_supxlabel()
+    save(figure, tmp_path / "alignment.png")
+    figure = alignment_figure([one.model_copy(update={"cosine": alone}) for one in rows])
+    assert "mean over 1 batch" in figure.get_supxlabel()
+    save(figure, tmp_path / "alone.png")
 
 
 def test_a_part_of_the_loss_is_drawn_alone_and_one_that_was_not_measured_is_refused() -> None:

@@ -96,6 +96,22 @@ def test_align_compares_the_estimators_and_bandwidths_that_are_named(
     assert whole.json == [one for one in answer if json.loads(one["estimator"]) == {"kind": "ste"}]
 
 
+def test_align_says_how_many_batches_there_were_if_fewer_than_asked(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The held-out set has 300 activations."""
+    options = ("--estimators", "ste", "--bandwidths", "0.1", "--batch-size")
+    enough = Answer(capsys, "align", run.folder, *options, "100", "--batches", "3")
+    assert (enough.status, enough.err) == (0, "")
+    fewer = Answer(capsys, "align", run.folder, *options, "120", "--batches", "3")
+    assert fewer.err == "prolu: 2 of 3 batches were used: the held-out data hold no more of 120 activations.\n"
+    single = Answer(capsys, "align", run.folder, *options, "512", "--batches", "3", "--json")
+    assert single.err == "prolu: 1 of 3 batches was used: the held-out data hold no more of 512 activations.\n"
+    assert {one["cosine"]["standard_error"] for one in single.json} == {None}
+    unknown = Answer(capsys, "align", run.folder, *options, "512").out.splitlines()[1:]
+    assert {tuple(line[47:].split()[1:3]) for line in unknown} == {("-", "1")}
+
+
 def test_align_finds_what_the_run_found_at_its_end(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--estimators", "ste", "--bandwidths", "0.1", "--batches", "2", "--batch-size", "64")
     answer = Answer(capsys, "align", run.folder, *options, "--json").json

@@ -14,9 +14,9 @@ from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import Kind, find
-from prolu.client.plots.alignment import PARTS, Part, estimator_label
+from prolu.client.plots.alignment import PARTS, Part, batches_of, estimator_label
 from prolu.client.wire import DiagnosticsRead
-from prolu.spec.report import Alignment
+from prolu.spec.report import Alignment, Estimate
 
 
 def diagnostics(
@@ -80,14 +80,16 @@ def show_alignment(alignments: Sequence[Alignment], part: Part, *, title: str) -
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in found:
         objective = one.objective if one.bandwidth is None else f"{one.objective}, bandwidth {one.bandwidth:g}"
-        error = f"{one.cosine.mean:+.3f} ± {one.cosine.standard_error:.3f}"
-        rows.setdefault((estimator_label(one.estimator), objective), {})[one.group] = error
+        rows.setdefault((estimator_label(one.estimator), objective), {})[one.group] = _with_error(one.cosine)
     columns = {"estimator": "left", "descent of": "left", **dict.fromkeys(map(user_text, groups), "right")}
     cells = [
         (user_text(estimator), objective, *(by_group.get(group, "-") for group in groups))
         for (estimator, objective), by_group in rows.items()
     ]
-    out().print(table(columns, cells, title=user_text(f"cosine of the update of {PARTS[part]} with descent, {title}")))
+    made = table(columns, cells, title=user_text(f"cosine of the update of {PARTS[part]} with descent, {title}"))
+    known = any(one.cosine.standard_error is not None for one in found)
+    made.caption = f"mean over {batches_of(found)}{' ± standard error' if known else ', whose error is unknown'}"
+    out().print(made)
 
 
 def draw_alignment(alignments: Sequence[Alignment], path: Path, part: Part, *, title: str) -> None:
@@ -95,6 +97,10 @@ def draw_alignment(alignments: Sequence[Alignment], path: Path, part: Part, *, t
     from prolu.client.plots import alignment_figure, save
 
     save(alignment_figure(_of(alignments, part), part=part, title=title), path)
+
+
+def _with_error(cosine: Estimate) -> str:
+    return f"{cosine.mean:+.3f}" + ("" if cosine.standard_error is None else f" ± {cosine.standard_error:.3f}")
 
 
 def _of(alignments: Sequence[Alignment], part: Part) -> list[Alignment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +27,7 @@ PARTS: dict[str, str] = {
     "penalty": "the penalty alone",
 }
 _CAPTION = (
-    "Cosine of an estimator's update with a direction of descent on the same batch: mean over batches, bars: standard error.\n"
+    "Cosine of an estimator's update with a direction of descent on the same batch: mean over {}, bars: standard error.\n"
     "1 points straight down, 0 is at a right angle, below 0 climbs."
 )
 
@@ -65,8 +66,17 @@ def alignment_figure(alignments: Sequence[Alignment], *, part: Part = "loss", ti
         heading = ", ".join(text for text in (f"Updates of {PARTS[part]}", title) if text)
         columns = min(4, len(labels))
         figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=heading, title_fontsize=13)
-        figure.supxlabel(_CAPTION, fontsize=9, color=CAPTION_COLOUR)
+        figure.supxlabel(_CAPTION.format(batches_of(found)), fontsize=9, color=CAPTION_COLOUR)
     return figure
+
+
+def batches_of(alignments: Sequence[Alignment]) -> str:
+    """Over how many batches the cosines are means: `16 batches`, or `2 to 16 batches` where some directions are often zero."""
+    counts = [one.cosine.n for one in alignments]
+    fewest, most = min(counts), max(counts)
+    if most == 1:
+        return "1 batch"
+    return f"{most} batches" if fewest == most else f"{fewest} to {most} batches"
 
 
 def estimator_label(estimator: str) -> str:
@@ -109,7 +119,7 @@ def _draw(axes: Axes, found: Sequence[Alignment], estimators: Sequence[str]) -> 
         axes.errorbar(
             [float(index) if one.bandwidth is None else one.bandwidth for one in mine],
             [one.cosine.mean for one in mine],
-            yerr=[one.cosine.standard_error for one in mine],
+            yerr=[math.nan if one.cosine.standard_error is None else one.cosine.standard_error for one in mine],
             color=colour(index),
             marker=marker(index),
             markersize=6,

@@ -47,8 +47,9 @@ def test_a_folder_is_aligned_without_a_service(prolu: Prolu, monkeypatch: pytest
     options = ["--estimators", "ste,relu_like", "--bandwidths", "0.1", "--batches", "2"]
     status, out, _ = prolu("align", trained.folder, *options)
     assert status == OK
-    for words in ("reconstruction + λ penalty", "relu_like", "l0, bandwidth 0.1", "W_enc"):
+    for words in ("reconstruction + λ penalty", "relu_like", "l0, bandwidth 0.1", "W_enc", "mean over 1 batch"):
         assert words in out
+    assert "±" not in out, "of one batch the error is unknown"
 
 
 def test_biases_are_computed_again_as_the_run_reported_them(prolu: Prolu, trained: Run, tmp_path: Path) -> None:
