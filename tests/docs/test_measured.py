@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from prolu.spec import SweepSpec, digest_of, parse, validate
+from service.domain.expansion import expand
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CALLS: list[dict[str, Any]] = json.loads((ROOT / "docs/measured/demo.json").read_text(encoding="utf-8"))["calls"]
@@ -41,6 +44,12 @@ def test_the_times_of_the_demo_are_those_it_took():
 
 def test_both_calls_trained_the_same_autoencoders():
     assert CALLS[0]["runs"] == CALLS[1]["runs"]
+
+
+def test_the_demo_that_was_measured_is_the_one_that_is_shipped():
+    points = expand(validate(parse((ROOT / "examples/demo.yaml").read_text(encoding="utf-8")), SweepSpec))
+    digest = digest_of([point.digest for point in points])
+    assert [call["sweep"] for call in CALLS] == [digest, digest]
 
 
 def test_every_picture_of_the_readme_is_there_and_no_figure_is_left_open():
