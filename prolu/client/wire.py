@@ -247,10 +247,7 @@ class SweepPreview(Wire):
     points: list[PointRead]
     """Each run."""
     refusals: list[ProblemItem] = Field(default_factory=list)
-    """Why it would be refused today: what it names that is not here, or asks for that no node has; each once, at most 50.
-
-    Empty if it would not be refused.
-    """
+    """Why it would be refused today, each reason once, at most 50: what it names that is not here, what no node has."""
 
 
 class SweepRead(Wire):
