@@ -92,6 +92,10 @@ questions: install  ## Run the sweeps of the ten questions at their small size, 
 bench-science: install  ## Compare the families of the exchange on real activations, about two hours; answers go to build/science
 	$(BIN)/python benchmarks/science.py
 
+.PHONY: bench-penalty
+bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length or learning rate; answers go to build/penalty
+	$(BIN)/python benchmarks/science.py --sweep benchmarks/penalty.yaml --to build/penalty --data build/science/data
+
 .PHONY: up
 up: install  ## Run the whole service on this machine until Ctrl-C
 	$(BIN)/prolu up

@@ -1,10 +1,11 @@
 """`make bench-science`: train the families of the ProLU exchange on real activations, and measure what came out.
 
-    .venv/bin/python benchmarks/science.py [--sweep benchmarks/science.yaml] [--to build/science]
+    .venv/bin/python benchmarks/science.py [--sweep benchmarks/science.yaml] [--to build/science] [--data build/science/data]
 
 Writes frontier.{parquet,png} (L0 against cross-entropy score and FVU, by family), biases.{parquet,png} (the distribution of
-biases by coefficient) and summary.json. The service's data is kept below the same folder: a call that was interrupted goes on
-where it stopped. Exit status 0 only if every run succeeded.
+biases by coefficient) and summary.json. The service's data is kept, below the same folder by default: a call that was
+interrupted goes on where it stopped, and sweeps of the same data extract it once. Exit status 0 only if every run succeeded.
+`make bench-penalty` is the same for penalty.yaml.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> int:
     )
     parser.add_argument("--sweep", type=Path, default=HERE / "science.yaml", help="the sweep to train")
     parser.add_argument("--to", type=Path, default=HERE.parent / "build" / "science", help="where everything goes")
+    parser.add_argument("--data", type=Path, help="where the service keeps its data; by default below --to")
     arguments = parser.parse_args()
     spec, folder = read_sweep(arguments.sweep), arguments.to
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -48,7 +50,7 @@ def main() -> int:
     try:
         with (
             timed(folder / "calls.json") as times,
-            private_service(folder / "data") as (url, token),
+            private_service(arguments.data or folder / "data") as (url, token),
             Client(url, token) as client,
         ):
             sweep = submit_or_find(client, spec, folder / "sweep.json")
@@ -59,10 +61,10 @@ def main() -> int:
             digest = digest_of_points(client, spec)
             run_seconds = median_run_seconds(client, sweep)
     except KeyboardInterrupt:
-        print("bench-science: interrupted; call it again to go on", file=sys.stderr)
+        print("benchmark: interrupted; call it again to go on", file=sys.stderr)
         return 130
     except ProluError as error:
-        print(f"bench-science: {error}", file=sys.stderr)
+        print(f"benchmark: {error}", file=sys.stderr)
         return 1
     frontier, biases = frontier_rows(results), bias_rows(last_biases)
     write_parquet(frontier, folder / "frontier.parquet")

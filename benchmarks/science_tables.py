@@ -40,7 +40,7 @@ METRICS = (
     "shrinkage",
     "dead_fraction",
 )
-_PER_SETTING = ("l0", "ce_loss_score", "fvu", "dead_fraction")
+_PER_SETTING = ("l0", "ce_loss_score", "fvu", "shrinkage", "dead_fraction")
 _MEASURES: tuple[tuple[str, Better], ...] = (("ce_loss_score", "higher"), ("fvu", "lower"))
 # Logarithms of what an autoencoder loses: the share of the variance, and that of the cross-entropy which ablation would cost.
 _LOSSES: dict[str, Callable[[dict[str, Any]], float | None]] = {
@@ -60,7 +60,11 @@ COMPARISONS = (
     ("gated", "prolu-ste", "question 9: Gated against ProLU"),
     ("topk", "prolu-ste", "question 9: TopK against ProLU"),
     ("jumprelu", "prolu-ste", "JumpReLU against ProLU"),
+    ("prolu-ste-sqrt_l1", "prolu-ste", "the penalty: ProLU with the square-root penalty against L1"),
+    ("prolu-ste-sqrt_l1", "relu-sqrt_l1", "ProLU against ReLU, both with the square-root penalty"),
 )
+# The conditions of penalty.yaml: families are compared within each, and each family with itself as it is elsewhere.
+CONDITIONS = {"4 x longer": "the length of the runs", "lr 1e-3": "the learning rate", "lr 9e-3": "the learning rate"}
 
 
 def frontier_rows(results: Results) -> Rows:
@@ -115,13 +119,27 @@ def summary(frontier: Rows, biases: Rows) -> dict[str, Any]:
     found["comparisons"] = [
         {"of": one, "against": other, "question": question, "metric": metric}
         | _compared(_by_seed(families[one], loss), _by_seed(families[other], loss))
-        for one, other, question in COMPARISONS
+        for one, other, question in _pairs()
         if one in families and other in families
         for metric, loss in _LOSSES.items()
     ]
     found["settings"] = {name: _settings(rows) for name, rows in families.items()}
     found["fraction_negative"] = {name: _negative(biases, name) for name in _names(biases)}
     return found
+
+
+def _pairs() -> list[tuple[str, str, str]]:
+    """The pairs of COMPARISONS, the same under each condition, and each family of theirs under it against itself without."""
+    families = dict.fromkeys(family for one, other, _ in COMPARISONS for family in (one, other))
+    return [
+        *COMPARISONS,
+        *(
+            (f"{one}, {named}", f"{other}, {named}", question)
+            for named in CONDITIONS
+            for one, other, question in COMPARISONS
+        ),
+        *((f"{family}, {named}", family, varied) for named, varied in CONDITIONS.items() for family in families),
+    ]
 
 
 def write_parquet(rows: Rows, path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+import running
+from running import read_sweep
 from science_tables import summary
 
 Row = dict[str, Any]
@@ -23,6 +26,7 @@ def run(family: str, l0: float, fvu: float | None, seed: int | None = 0, score: 
         "l0": l0,
         "fvu": fvu,
         "ce_loss_score": given,
+        "shrinkage": 0.9,
         "dead_fraction": 0.0,
     }
 
@@ -123,3 +127,22 @@ def test_shares_of_negative_biases_are_told_by_setting_and_population() -> None:
 
 def test_the_answers_of_no_runs_can_be_written() -> None:
     assert json.loads(json.dumps(summary([], []), allow_nan=False))["area"] is None
+
+
+def test_families_are_compared_under_one_condition_and_with_themselves_without_it() -> None:
+    rows = two_families()
+    longer = [row | {"family": f"{row['family']}, 4 x longer", "fvu": row["fvu"] * 0.9} for row in rows]
+    found = [one for one in summary([*rows, *longer], [])["comparisons"] if one["metric"] == "fvu"]
+    assert [(one["of"], one["against"], round(one["lower_by"], 6)) for one in found] == [
+        ("prolu-ste", "relu-l1", 0.5),
+        ("prolu-ste, 4 x longer", "relu-l1, 4 x longer", 0.5),
+        ("prolu-ste, 4 x longer", "prolu-ste", 0.1),
+        ("relu-l1, 4 x longer", "relu-l1", 0.1),
+    ]
+
+
+def test_every_variant_of_the_penalty_sweep_is_compared() -> None:
+    names = [variant.name for variant in read_sweep(Path(running.__file__).with_name("penalty.yaml")).variants]
+    rows = [run(name, l0, 1 / math.sqrt(l0)) for name in names for l0 in (20, 80)]
+    found = summary(rows, [])["comparisons"]
+    assert {name for one in found for name in (one["of"], one["against"])} == set(names)
