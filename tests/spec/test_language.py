@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 
 import jsonschema
 import pytest
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 import prolu.client.wire as wire
 import prolu.spec.report as report
+from prolu.client.wire.base import Request, Wire
 from prolu.spec import RunSpec, SweepSpec, json_schema, validate
 from prolu.spec.base import Spec
 
@@ -24,9 +27,12 @@ def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _below(child)
 
 
+for module in pkgutil.iter_modules(wire.__path__, f"{wire.__name__}."):
+    import_module(module.name)  # so that a message is found even where the face forgets it
+
 SPECS = sorted(set(_below(Spec)), key=lambda model: model.__name__)
 RECORDS = sorted(set(_below(report.Record)), key=lambda model: model.__name__)
-WIRES = sorted(set(_below(wire.Wire)), key=lambda model: model.__name__)
+WIRES = sorted(set(_below(Wire)), key=lambda model: model.__name__)
 NAMES = {"ids": lambda model: model.__name__}
 
 
@@ -34,6 +40,10 @@ def test_the_models_are_found():
     assert len(SPECS) > 15
     assert len(RECORDS) > 10
     assert len(WIRES) > 15
+
+
+def test_the_wire_shows_every_message_of_its_modules():
+    assert {model.__name__ for model in WIRES} - {"Request"} <= set(wire.__all__)
 
 
 @pytest.mark.parametrize("model", [*SPECS, *RECORDS, *WIRES], **NAMES)
@@ -64,7 +74,7 @@ def test_every_model_is_frozen(model):
     assert model.model_config["frozen"]
 
 
-@pytest.mark.parametrize("model", [*SPECS, *RECORDS, *_below(wire.Request)], **NAMES)
+@pytest.mark.parametrize("model", [*SPECS, *RECORDS, *_below(Request)], **NAMES)
 def test_every_model_that_a_person_or_a_run_writes_refuses_unknown_fields(model):
     assert model.model_config["extra"] == "forbid"
 

@@ -1,0 +1,67 @@
+"""What the API says and hears: the server writes it and the client reads it. Both import it from here.
+
+    submitting    what a client sends: a run, a sweep
+    runs          a run's life: states, attempts, events
+    measured      what a run measures and writes: metrics, bias statistics, diagnostics, checkpoints
+    sweeps        a sweep: what it would submit, how far it is
+    results       a sweep's tables: by run, by group of seeds
+    queue         what trains, what waits, and the cluster
+    system        the service itself, and who asks
+    problems      every error
+    base          what messages have in common, and the form of a list
+
+Knows the job language and nothing of HTTP, SQL or torch.
+"""
+
+from prolu.client.wire.base import Page
+from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
+from prolu.client.wire.problems import Problem, ProblemItem
+from prolu.client.wire.queue import NodeRead, QueueEntry, QueueRead
+from prolu.client.wire.results import ResultRow, SeedEstimate, SeedGroupRead, SparsityLevel, SweepBiasRead
+from prolu.client.wire.runs import (
+    AttemptOutcome,
+    AttemptRead,
+    DesiredState,
+    EventRead,
+    ProgressRead,
+    RunRead,
+    RunState,
+    RunSummary,
+)
+from prolu.client.wire.submitting import RunCreate, SweepCreate
+from prolu.client.wire.sweeps import PointRead, SweepPreview, SweepRead
+from prolu.client.wire.system import MeRead, ReadyRead, VersionRead
+
+__all__ = [
+    "AttemptOutcome",
+    "AttemptRead",
+    "BiasSnapshotRead",
+    "CheckpointRead",
+    "DesiredState",
+    "DiagnosticsRead",
+    "EventRead",
+    "MeRead",
+    "MetricRead",
+    "NodeRead",
+    "Page",
+    "PointRead",
+    "Problem",
+    "ProblemItem",
+    "ProgressRead",
+    "QueueEntry",
+    "QueueRead",
+    "ReadyRead",
+    "ResultRow",
+    "RunCreate",
+    "RunRead",
+    "RunState",
+    "RunSummary",
+    "SeedEstimate",
+    "SeedGroupRead",
+    "SparsityLevel",
+    "SweepBiasRead",
+    "SweepCreate",
+    "SweepPreview",
+    "SweepRead",
+    "VersionRead",
+]

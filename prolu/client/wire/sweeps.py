@@ -1,0 +1,61 @@
+"""A sweep: what it would submit, and how far it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from prolu.client.wire.base import Wire
+from prolu.client.wire.problems import ProblemItem
+from prolu.client.wire.runs import RunState
+from prolu.spec.sweep import SweepSpec
+
+
+class PointRead(Wire):
+    """One point of an expanded sweep."""
+
+    point: int
+    """Index, from 0."""
+    name: str
+    """Name its run gets."""
+    variant: str | None
+    """Alternative it belongs to."""
+    set: dict[str, Any]
+    """What differs from the base, by path."""
+    digest: str
+    """sha256 of the canonical spec of its run."""
+
+
+class SweepPreview(Wire):
+    """What a sweep would submit; nothing is written."""
+
+    count: int
+    """Number of runs."""
+    points: list[PointRead]
+    """Each run."""
+    refusals: list[ProblemItem] = Field(default_factory=list)
+    """Why it would be refused today, each reason once, at most 50: what it names that is not here, what no node has."""
+
+
+class SweepRead(Wire):
+    """A sweep and how far it is."""
+
+    id: UUID
+    """Identity, a UUIDv7."""
+    name: str
+    """Label."""
+    owner: str
+    """User who submitted it."""
+    priority: int
+    """Of its runs, at submission."""
+    count: int
+    """Number of runs."""
+    states: dict[RunState, int]
+    """Number of runs by state."""
+    created_at: datetime
+    """Submission."""
+    spec: SweepSpec
+    """What it varies."""
