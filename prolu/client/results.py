@@ -73,12 +73,20 @@ class Results(Records, Sequence[ResultRow]):
             table.add_row(*_place(row, self._rows, settings), coloured(row.state), *numbers)
         return table
 
+    def present(self, title: str | None = None, *, everything: bool = False) -> tuple[Table, str | None]:
+        """The table, and None: only a comparison, of `SeedResults`, may lack what was asked for."""
+        return self.table(title, everything=everything), None
+
 
 class SeedResults(Records, Sequence[SeedGroupRead]):
-    """Groups of a sweep's runs that differ in their seed alone, in the order of their first points."""
+    """Groups of a sweep's runs that differ in their seed alone, in the order of their first points.
 
-    def __init__(self, rows: Sequence[SeedGroupRead]) -> None:
+    `against` names the variant with which the service compared the others, if it was asked to.
+    """
+
+    def __init__(self, rows: Sequence[SeedGroupRead], *, against: str | None = None) -> None:
         self._rows = sorted(rows, key=lambda row: row.point)
+        self._against = against
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -88,7 +96,9 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
     @overload
     def __getitem__(self, index: slice) -> SeedResults: ...
     def __getitem__(self, index: int | slice) -> SeedGroupRead | SeedResults:
-        return SeedResults(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+        if isinstance(index, slice):
+            return SeedResults(self._rows[index], against=self._against)
+        return self._rows[index]
 
     def __iter__(self) -> Iterator[SeedGroupRead]:
         return iter(self._rows)
@@ -136,6 +146,18 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
             numbers = [with_interval(row.differences.get(name)) for name in metrics]
             table.add_row(*_place(row, compared, settings), str(pairs), *numbers)
         return table
+
+    def present(self, title: str | None = None, *, everything: bool = False) -> tuple[Table, str | None]:
+        """The table that was asked for, of differences where there is a variant `against`, and a sentence on what it lacks."""
+        if self._against is None:
+            return self.table(title, everything=everything), None
+        table = self.differences_table(self._against, title, everything=everything)
+        if any(row.differences for row in self._rows):
+            return table, None
+        return table, (
+            f"no run that succeeded has the settings and the seed of one of {safe(self._against)}; wait for more, or "
+            "give the variants the same grid or the same target L0"
+        )
 
 
 def _begun(title: str | None, rows: Sequence[ResultRow | SeedGroupRead], settings: Sequence[str]) -> Table:

@@ -60,7 +60,7 @@ class Sweeps:
         `against` is a variant: rows of the others then tell their differences from it at equal settings, paired by seed.
         """
         path = f"/v1/sweeps/{path_id(sweep)}/results_over_seeds"
-        return SeedResults([*self._http.pages(path, SeedGroupRead, {"against": against})])
+        return SeedResults([*self._http.pages(path, SeedGroupRead, {"against": against})], against=against)
 
     def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
         """The last bias statistics of every run that has any, by point; without histograms far less travels."""

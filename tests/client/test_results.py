@@ -171,6 +171,22 @@ def test_over_seeds_a_caption_says_what_the_intervals_are_worth() -> None:
     assert f"this minus b at equal settings, seed by seed; ± standard error [{worth}]" in text
 
 
+def test_what_was_compared_is_presented_as_differences_even_in_part() -> None:
+    rows = [group("a", {}, differences={"l0": estimate(1.0, 0.1)}), group("b", {"l0": estimate(7.0)}, point=1)]
+    table, lack = SeedResults(rows, against="b")[:].present("demo")
+    assert (table.title, lack) == ("demo", None)
+    assert "Δ l0" in [column.header for column in table.columns]
+    plain, _ = SeedResults(rows).present()
+    assert "Δ l0" not in [column.header for column in plain.columns]
+
+
+def test_a_comparison_that_found_no_counterpart_says_what_to_do() -> None:
+    _, lack = SeedResults([group("a", {})], against="b").present()
+    assert lack is not None
+    assert lack.startswith("no run that succeeded has the settings and the seed of one of b; wait for more, or")
+    assert SeedResults([group("a", {})]).present()[1] is None
+
+
 @pytest.mark.parametrize(
     ("mean", "error", "text"),
     [

@@ -19,7 +19,6 @@ from prolu.client.client import Client
 from prolu.client.columns import INTERVAL
 from prolu.client.errors import ProluError
 from prolu.client.records import Records
-from prolu.client.results import SeedResults
 from prolu.client.wire import QueueEntry, RunRead, RunState, RunSummary, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -156,15 +155,10 @@ def results(
         print_json(rows.records())
     elif output is None and plot is None:
         title = user_text(sweep.name) or f"sweep {short(sweep.id)}"
-        if against is not None and isinstance(rows, SeedResults):
-            out().print(rows.differences_table(against, title, everything=everything))
-            if not any(row.differences for row in rows):
-                note(
-                    f"no run that succeeded has the settings and the seed of one of {user_text(against)}; wait for more, or "
-                    "give the variants the same grid or the same target L0"
-                )
-        else:
-            out().print(rows.table(title=title, everything=everything))
+        found, lack = rows.present(title, everything=everything)
+        out().print(found)
+        if lack is not None:
+            note(lack)
 
 
 def version(as_json: AsJson = False) -> None:
