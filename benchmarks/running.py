@@ -64,14 +64,7 @@ def finish(client: Client, sweep: SweepRead) -> bool:
 
 def median_run_seconds(client: Client, sweep: SweepRead) -> float:
     """Return how long a run of a sweep took, in seconds of its attempts, starts of workers included."""
-    return median(
-        sum(
-            (one.finished_at - one.started_at).total_seconds()
-            for one in client.runs.attempts(run.id)
-            if one.finished_at is not None
-        )
-        for run in client.sweeps.runs(sweep.id)
-    )
+    return median(client.runs.attempt_seconds(run.id) for run in client.sweeps.runs(sweep.id))
 
 
 class CallTimes:

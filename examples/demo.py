@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import Any
-from uuid import UUID
 
 from prolu.client import Client, Conflict, ProluError
 from prolu.client.cli.watching import follow_sweep
@@ -49,7 +48,7 @@ def main() -> int:
             extracted = not any((DATA / "cache" / "activations").glob("*/manifest.json"))
             digest = digest_of([point.digest for point in client.sweeps.preview(spec).points])
             succeeded, results = run_demo(client, spec)
-            run_seconds = [seconds_of(client, row.run_id) for row in results]
+            run_seconds = [client.runs.attempt_seconds(row.run_id) for row in results]
     except KeyboardInterrupt:
         print("demo: interrupted; everything was stopped", file=sys.stderr)
         return 130
@@ -77,12 +76,6 @@ def run_demo(client: Client, spec: SweepSpec) -> tuple[bool, Results]:
     for name in ("results.parquet", "biases.png", "frontier.png"):
         print(f"wrote {os.path.relpath(BUILD / name)}")
     return succeeded, results
-
-
-def seconds_of(client: Client, run_id: UUID) -> float:
-    """How long the attempts of a run took, start of the worker included."""
-    attempts = client.runs.attempts(run_id)
-    return sum((one.finished_at - one.started_at).total_seconds() for one in attempts if one.finished_at is not None)
 
 
 def summary_of(row: ResultRow) -> dict[str, Any]:

@@ -101,6 +101,14 @@ class Runs:
         """Every try at the run, the first one first."""
         return [*self._http.pages(f"/v1/runs/{path_id(run)}/attempts", AttemptRead)]
 
+    def attempt_seconds(self, run: Identity) -> float:
+        """How long the tries at the run took in all, in seconds, starts of workers included; one that lives counts nothing."""
+        return sum(
+            (one.finished_at - one.started_at).total_seconds()
+            for one in self.attempts(run)
+            if one.finished_at is not None
+        )
+
     def events(self, run: Identity) -> builtins.list[EventRead]:
         """Everything that happened to the run, in order."""
         return [*self._http.pages(f"/v1/runs/{path_id(run)}/events", EventRead)]

@@ -18,7 +18,7 @@ from prolu.client import (
 )
 from prolu.client.wire import CheckpointRead
 from prolu.spec import RunSpec, SpecError
-from prolu.spec.report import CheckpointFile
+from prolu.spec.report import CheckpointFile, Stopped
 from tests.client.desk import RUN, SWEEP, WEIGHTS, Desk, Running
 
 
@@ -70,6 +70,18 @@ def test_what_a_run_reported_can_be_read(client: Client, desk: Desk) -> None:
     assert [checkpoint.step for checkpoint in client.runs.checkpoints(run)] == [50, 100]
     assert [attempt.outcome for attempt in client.runs.attempts(run)] == ["succeeded"]
     assert {"submitted", "succeeded"} <= {event.kind for event in client.runs.events(run)}
+
+
+def test_the_seconds_of_a_run_are_those_of_its_ended_attempts(client: Client, desk: Desk) -> None:
+    run = client.runs.submit(RUN).id
+    assert client.runs.attempt_seconds(run) == 0
+    for seconds in (60, 30.5):
+        desk.claim()
+        desk.report(run, Stopped(step=0, reason="preempt"))
+        desk.stretch(run, seconds)
+    desk.claim()
+    assert [one.outcome for one in client.runs.attempts(run)] == ["preempted", "preempted", None]
+    assert client.runs.attempt_seconds(run) == 90.5
 
 
 def test_waiting_ends_when_the_run_does_and_tells_every_look(service: Running) -> None:
