@@ -1,4 +1,4 @@
-"""Sizes that a sweep can be run at: a preset replaces parts of its base, and the grids of the alternatives it names.
+"""Sizes that a sweep can be run at: a preset replaces parts of its base, and grids and settings of the alternatives it names.
 
 A sweep file says what is compared; a preset says on which model, how long, and with which coefficients that size needs.
 `prolu.spec.presets` holds the named ones.
@@ -29,6 +29,8 @@ class Preset(Spec):
     """Parts of a run that take the place of the sweep's; parts with another `kind` replace the whole. By default none."""
     grids: dict[Label, Annotated[dict[SpecPath, GridValues], Field(min_length=1)]] = {}
     """Grids by name of the alternative; each of its paths that the sweep varies too takes these values. By default none."""
+    without: dict[Label, Annotated[list[SpecPath], Field(min_length=1)]] = {}
+    """Places by name of the alternative that its `set` leaves alone, so that base or default holds; by default none."""
 
 
 def preset_names() -> list[str]:
@@ -51,7 +53,8 @@ def with_preset(sweep: dict[str, Any], preset: Preset) -> dict[str, Any]:
     sized = dict(sweep)
     sized["base"] = _merged(sweep.get("base", {}), preset.base)
     if "variants" in sweep:
-        sized["variants"] = [_with_grid(variant, preset.grids) for variant in sweep["variants"]]
+        variants = (_with_grid(variant, preset.grids) for variant in sweep["variants"])
+        sized["variants"] = [_without(variant, preset.without) for variant in variants]
     return sized
 
 
@@ -85,3 +88,14 @@ def _with_grid(variant: Any, grids: dict[str, dict[str, Any]]) -> Any:
     grid = variant.get("grid", {})
     replaced = {path: values for path, values in grids[variant["name"]].items() if path in grid}
     return {**variant, "grid": {**grid, **replaced}} if replaced else variant
+
+
+def _without(variant: Any, left_alone: dict[str, list[str]]) -> Any:
+    if (
+        not isinstance(variant, dict)
+        or variant.get("name") not in left_alone
+        or not isinstance(variant.get("set"), dict)
+    ):
+        return variant
+    out = left_alone[variant["name"]]
+    return {**variant, "set": {path: value for path, value in variant["set"].items() if path not in out}}

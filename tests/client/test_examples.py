@@ -11,7 +11,7 @@ from prolu.client import Client
 from prolu.client.cli.app import app
 from prolu.client.runs import Runs
 from prolu.client.wire import RunSummary
-from prolu.spec import RunSpec, SweepSpec, named_preset, parse, validate, with_preset
+from prolu.spec import JumpReluSae, RunSpec, SweepSpec, named_preset, parse, validate, with_preset
 from service.domain.expansion import expand
 from tests.client.desk import RUN, Desk
 
@@ -46,6 +46,15 @@ def test_the_sweep_of_each_question_means_runs_on_one_extraction_at_both_sizes(p
         points = expand(validate(sized, SweepSpec))
         assert len({point.spec.data_digest() for point in points}) == 1
         assert len({point.digest for point in points}) == len(points)
+
+
+def test_at_the_size_of_the_post_jumprelu_begins_where_its_defaults_say() -> None:
+    document = parse((EXAMPLES / "questions/09-frontier.yaml").read_text())
+    short, long = (
+        expand(validate(sized, SweepSpec)) for sized in (document, with_preset(document, named_preset("post")))
+    )
+    assert {point.spec.sae for point in long if point.variant == "jumprelu"} == {JumpReluSae(d_sae=12288)}
+    assert JumpReluSae(d_sae=1152) not in {point.spec.sae for point in short}
 
 
 def test_there_is_a_sweep_for_each_of_the_ten_questions() -> None:

@@ -44,6 +44,13 @@ def test_only_what_an_alternative_varies_takes_the_values_of_the_preset():
     assert b == SWEEP["variants"][1]
 
 
+def test_what_only_a_short_run_needs_is_left_to_its_default():
+    sweep = {**SWEEP, "variants": [{"name": "a", "set": {"sae.kind": "relu", "sae.d_sae": 4}}, {"name": "b"}]}
+    a, b = with_preset(sweep, _preset(without={"a": ["sae.d_sae", "sae.k"], "b": ["sae.k"]}))["variants"]
+    assert a == {"name": "a", "set": {"sae.kind": "relu"}}
+    assert b == {"name": "b"}
+
+
 @pytest.mark.parametrize(
     ("grids", "unused"),
     [
