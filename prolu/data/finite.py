@@ -41,7 +41,7 @@ def require_finite(
             return [] if row is None else [str(row)]
 
         for row in remembered(f"not finite {_FORMAT}", [path], look, cache_dir=cache_dir):
-            raise not_finite(int(row), part.name)
+            raise not_finite(np.asarray(part.array[int(row)]), int(row), part.name)
         progress.finish(size)
 
 

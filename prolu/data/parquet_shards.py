@@ -98,7 +98,8 @@ def _values(column: Any, name: str, *, first_row: int) -> NDArray[np.generic]:
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, as it will when it is read
         finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
     if not finite.all():
-        raise not_finite(first_row + int(np.flatnonzero(~finite)[0]), name)
+        bad = int(np.flatnonzero(~finite)[0])
+        raise not_finite(values[bad], first_row + bad, name)
     return values
 
 

@@ -86,7 +86,8 @@ class Rows:
             row = int(indices[bad[0]])
             place = int(np.searchsorted(self._ends, row, side="right"))
             within = row - int(self._ends[place - 1]) if place else row
-            raise not_finite(self._parts[place].first_row + within, self._parts[place].name)
+            part = self._parts[place]
+            raise not_finite(np.asarray(part.array[within]), part.first_row + within, part.name)
         return torch.from_numpy(values)
 
 
@@ -99,8 +100,13 @@ def bad_rows(values: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.flatnonzero(~np.isfinite(values).all(axis=1))
 
 
-def not_finite(row: int, name: str) -> DataError:
-    """Return the error that a row of a file holds what no activation may be."""
+def not_finite(values: NDArray[np.generic], row: int, name: str) -> DataError:
+    """Return the error that row number `row` of a file, with these `values` as stored, holds what no activation may be."""
+    if values.dtype == np.float64 and np.isfinite(values).all():
+        return DataError(
+            f"Activations hold a value that does not fit float32 in row {row} of {name} (the largest is "
+            f"{np.abs(values.astype(np.float64)).max():.3g}, float32 ends at 3.4e+38); write the shards again on a smaller scale."
+        )
     return DataError(
         f"Activations hold a NaN or infinite value in row {row} of {name}; write the shards again without it."
     )

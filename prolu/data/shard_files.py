@@ -34,6 +34,11 @@ def _map_npy(path: Path, name: str) -> NDArray[np.generic]:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"data.path holds {name}, which is not a plain .npy array ({error}); write it again.") from None
+    if array.dtype.byteorder == ">" and array.dtype.newbyteorder("<") in _NPY_TYPES:
+        raise DataError(
+            f"data.path holds {name} of type {array.dtype.str}, which is big-endian; it must be little-endian: "
+            f"numpy.save(path, array.astype('<{array.dtype.str[1:]}')) writes it so."
+        )
     if array.dtype not in _NPY_TYPES:
         raise DataError(f"data.path holds {name} of type {array.dtype}; it must be float16, float32 or float64.")
     return array

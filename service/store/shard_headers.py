@@ -15,6 +15,7 @@ from typing import IO
 
 _KEY = "activations"
 _FLOATS = frozenset({"<f2", "<f4", "<f8", "F16", "BF16", "F32", "F64"})
+_BIG_ENDIAN_FLOATS = frozenset({">f2", ">f4", ">f8"})
 _NPY_MAGIC = b"\x93NUMPY"
 # numpy reads no longer ones of files that it does not trust.
 _MOST_NPY_BYTES = 10_000
@@ -39,6 +40,11 @@ def complaint(paths: Sequence[Path], *, eval_samples: int) -> str | None:
     """Say why these files cannot be one set of activations, in words that follow "data.path "; None if they may be one."""
     headers = [header for path in sorted(paths)[:_MOST_FILES] if (header := _read(path)) is not None]
     for header in headers:
+        if header.dtype in _BIG_ENDIAN_FLOATS:
+            return (
+                f"holds {header.name} of type {header.dtype}, which is big-endian; it must be little-endian: "
+                f"numpy.save(path, array.astype('<{header.dtype[1:]}')) writes it so."
+            )
         if header.dtype not in _FLOATS:
             return f"holds {header.name} of type {header.dtype}; it must be float16, bfloat16, float32 or float64."
         if len(header.shape) != 2 or 0 in header.shape:

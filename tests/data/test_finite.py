@@ -57,6 +57,13 @@ def test_one_bad_value_is_refused_on_opening_and_its_file_and_row_are_named(
             _open(folder, heard)
 
 
+def test_a_value_that_is_too_large_for_float32_is_not_called_infinite(folder: Path, heard: list[Progress]) -> None:
+    np.save(folder / "a.npy", _ones(17, 1.0).astype(np.float64) * np.where(np.arange(ROWS) == 17, 1e39, 1)[:, None])
+    for _ in range(2):  # looked for, then remembered
+        with pytest.raises(DataError, match=r"does not fit float32 in row 17 of a\.npy \(the largest is 1e\+39"):
+            _open(folder, heard)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_bad_values_of_every_type_are_found_in_safetensors(
     folder: Path, heard: list[Progress], dtype: torch.dtype

@@ -45,6 +45,20 @@ def test_a_value_that_is_not_finite_is_refused_and_its_place_named(bad: float) -
         rows.gather(np.array([3, 7, 0]))
 
 
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (-1e300, r"does not fit float32 in row 1 of 2\.npy \(the largest is 1e\+300, float32 ends at 3\.4e\+38\)"),
+        (np.nan, r"a NaN or infinite value in row 1 of 2\.npy"),
+    ],
+)
+def test_a_value_that_is_too_large_for_float32_is_not_called_infinite(bad: float, sentence: str) -> None:
+    rows, values = _rows("float64")
+    values[7, 2] = bad
+    with pytest.raises(DataError, match=sentence):
+        rows.gather(np.array([7]))
+
+
 def test_a_slice_names_rows_as_they_are_numbered_in_the_file() -> None:
     rows, values = _rows()
     values[9, 0] = np.nan  # row 3 of the third part

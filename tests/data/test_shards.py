@@ -74,6 +74,8 @@ def test_more_held_out_rows_than_there_are_is_refused(root: Path) -> None:
         (np.zeros((0, 3), np.float32), r"z\.npy with shape \(0, 3\)"),
         (np.zeros(3, np.float32), r"z\.npy with shape \(3,\)"),
         (np.zeros((4, 3), np.int32), r"z\.npy of type int32"),
+        (np.zeros((4, 3), ">i4"), r"z\.npy of type >i4; it must be float16, float32 or float64"),
+        (np.zeros((4, 3), ">f4"), r"z\.npy of type >f4, which is big-endian; .* array\.astype\('<f4'\)\) writes it so"),
         (np.array([[{}, 1, 2]], dtype=object), r"z\.npy, which is not a plain \.npy array"),
         (np.full((4, 3), np.nan, np.float32), r"NaN or infinite value in row 0 of z\.npy"),
     ],

@@ -48,6 +48,16 @@ def test_what_is_no_float_is_named(write: Write, told: Callable[..., str | None]
     assert f"holds {name} of type" in str(told())
 
 
+def test_a_big_endian_array_is_named_with_what_writes_it_otherwise(
+    write: Write, told: Callable[..., str | None]
+) -> None:
+    write("a.npy", dtype=">f8")
+    assert told() == (
+        "holds a.npy of type >f8, which is big-endian; it must be little-endian: "
+        "numpy.save(path, array.astype('<f8')) writes it so."
+    )
+
+
 @pytest.mark.parametrize("shape", [(3,), (0, 3), (4, 3, 2)])
 def test_a_shape_that_is_not_rows_is_named(
     tmp_path: Path, told: Callable[..., str | None], shape: tuple[int, ...]
