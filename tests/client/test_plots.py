@@ -15,6 +15,7 @@ from prolu.client.plots import (
 )
 from prolu.client.plots.alignment import estimator_label
 from prolu.client.plots.frontier import pareto
+from prolu.client.wire import SparsityLevel
 from prolu.spec.report import Estimate
 from tests.client.pictured import (
     alignments,
@@ -184,6 +185,35 @@ def test_over_seeds_the_frontier_has_bars_of_the_interval(tmp_path: Path) -> Non
     assert worth in figure.get_supxlabel().splitlines(), "on a line of its own, which the picture is wide enough for"
     assert "over seeds" not in frontier_figure([group("a", {"l0": estimate(10), "fvu": estimate(0.4)})]).get_supxlabel()
     save(figure, tmp_path / "frontier.png")
+
+
+def within(figure: Any, inner: Any, outer: Any) -> bool:
+    figure.canvas.draw()
+    text, box = inner.get_window_extent(), outer.get_window_extent()
+    return bool(box.x0 <= text.x0 and text.x1 <= box.x1)
+
+
+def test_labels_beside_the_outermost_points_stay_within_their_panel() -> None:
+    targets = [SparsityLevel(kind="target_l0", value=value) for value in (30, 60, 120)]
+    rows = [
+        group(
+            name,
+            {"l0": estimate(at.value), "fvu": estimate(10 / at.value), "ce_loss_score": estimate(at.value / 200)},
+            at,
+        )
+        for name in ("a", "b")
+        for at in targets
+    ]
+    figure = frontier_figure(rows)
+    for axes in figure.axes:
+        assert len(axes.texts) == 6
+        assert [text.get_text() for text in axes.texts if not within(figure, text, axes)] == []
+
+
+def test_a_caption_is_broken_where_the_picture_ends() -> None:
+    figure = bias_figure([series("prolu-ste", level(1e-3)), series("prolu-relu_like", level(2e-3))])
+    assert within(figure, figure._supxlabel, figure)
+    assert figure.get_supxlabel().startswith("Shade: density of latents")
 
 
 def test_many_points_are_not_labelled_but_their_range_is_told() -> None:

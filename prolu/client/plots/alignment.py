@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from prolu.client.plots.style import CAPTION_COLOUR, STYLE, colour, line, marker, pyplot, stretch
+from prolu.client.plots.style import CAPTION_COLOUR, STYLE, caption, colour, line, marker, pyplot, stretch
 from prolu.spec.report import Alignment
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def alignment_figure(alignments: Sequence[Alignment], *, part: Part = "loss", ti
         heading = ", ".join(text for text in (f"Updates of {PARTS[part]}", title) if text)
         columns = min(4, len(labels))
         figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=heading, title_fontsize=13)
-        figure.supxlabel(_CAPTION.format(batches_of(found)), fontsize=9, color=CAPTION_COLOUR)
+        caption(figure, _CAPTION.format(batches_of(found)))
     return figure
 
 

@@ -20,7 +20,7 @@ from prolu.client.plots.distributions import (
     named,
     population_of,
 )
-from prolu.client.plots.style import CAPTION_COLOUR, STYLE, pyplot
+from prolu.client.plots.style import STYLE, caption, pyplot
 from prolu.client.trained import counts
 from prolu.client.wire import BiasSnapshotRead, SparsityLevel
 
@@ -86,9 +86,7 @@ def bias_figure(series: Sequence[BiasSeries], *, population: Population = "all")
                 f"{row[0].variant}, " + (f"at step {steps.pop()}" if len(steps) == 1 else "last snapshots")
             )
         figure.suptitle(f"Biases{named(population)}: over training, and at the end by sparsity", fontsize=13)
-        figure.supxlabel(
-            f"Shade: density of latents, each column to its own peak. {CAPTION}", fontsize=9, color=CAPTION_COLOUR
-        )
+        caption(figure, f"Shade: density of latents, each column to its own peak. {CAPTION}")
     return figure
 
 

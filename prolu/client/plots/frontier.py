@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prolu.client.levels import in_words, symbol, value_of
-from prolu.client.plots.style import CAPTION_COLOUR, STYLE, colour, line, marker, pyplot, stretch
+from prolu.client.plots.style import LETTER_WIDTH, STYLE, caption, colour, line, marker, pyplot, stretch
 from prolu.client.wire import ResultRow, SeedEstimate, SeedGroupRead, SparsityLevel
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # In points of type, where labels stand beside a line: (away from the better side, towards it).
 _BESIDE_FALLING = ((9, 9), (-9, -9))
 _BESIDE_RISING = ((9, -9), (-9, 9))
+_LABEL_POINTS = 8.5
 _MOST_LABELS = 12
 _CAPTION = "Held-out data. Lines: Pareto frontier of each variant; hollow: bettered by another of its runs."
 _BARS = "Bars: 95 % bootstrap interval over seeds, too narrow for few: of 2 or 3 it is only their range."
@@ -81,7 +82,7 @@ def frontier_figure(rows: Iterable[ResultRow | SeedGroupRead]) -> Figure:
             _draw(axes, panel, {name: found for name, found in points.items() if found})
         barred = any(one.interval for _, _, numbers in drawn for one in numbers.values())
         notes = [_CAPTION, *([_BARS] if barred else [])]
-        figure.supxlabel("\n".join(notes), fontsize=9, color=CAPTION_COLOUR)
+        caption(figure, "\n".join(notes))
     return figure
 
 
@@ -138,7 +139,7 @@ def _draw(axes: Axes, panel: _Panel, points: Mapping[str, Sequence[_Point]]) -> 
     axes.set_ylabel(panel.label)
     axes.set_title(panel.title)
     stretch(axes, [one.l0.mean for found in points.values() for one in found])
-    axes.margins(x=0.2 if labelled else 0.06, y=0.1)
+    axes.margins(x=_room_beside(axes, points) if labelled else 0.06, y=0.1)
     axes.grid(visible=True)
     if points:
         axes.legend(title="variant")
@@ -189,11 +190,20 @@ def _label(axes: Axes, points: Sequence[_Point], shade: str, offset: tuple[int, 
                 textcoords="offset points",
                 ha="left" if offset[0] > 0 else "right",
                 va="center",
-                fontsize=8.5,
+                fontsize=_LABEL_POINTS,
                 color=shade,
                 path_effects=[withStroke(linewidth=3, foreground="white")],
                 zorder=5,
             )
+
+
+def _room_beside(axes: Axes, points: Mapping[str, Sequence[_Point]]) -> float:
+    """The margin, as a share of the span of the data, that leaves room for a label beside the outermost points."""
+    longest = max((len(in_words(one.level)) for found in points.values() for one in found if one.level), default=0)
+    label = (longest * _LABEL_POINTS * LETTER_WIDTH + 2 * abs(_BESIDE_RISING[0][0])) / (
+        axes.bbox.width * 72 / axes.figure.dpi
+    )
+    return max(0.06, label / (1 - 2 * min(label, 0.4)))
 
 
 def _range(points: Sequence[_Point]) -> str:

@@ -18,7 +18,7 @@ from prolu.client.plots.distributions import (
     named,
     population_of,
 )
-from prolu.client.plots.style import CAPTION_COLOUR, PALETTE, STYLE, pyplot
+from prolu.client.plots.style import PALETTE, STYLE, caption, pyplot
 from prolu.client.wire import BiasSnapshotRead
 from prolu.spec.report import BiasPopulation, JointHistogram
 
@@ -52,7 +52,7 @@ def run_bias_figure(series: BiasSeries, *, population: Population = "all") -> Fi
             axes.set_visible(False)
         title = ", ".join(part for part in (series.variant, in_words(series.level)) if part)
         figure.suptitle(f"Biases of {title}{named(population)}", fontsize=13)
-        figure.supxlabel(CAPTION, fontsize=9, color=CAPTION_COLOUR)
+        caption(figure, CAPTION)
     return figure
 
 

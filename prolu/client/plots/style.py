@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,9 @@ STYLE = {
     "svg.fonttype": "none",
 }
 CAPTION_COLOUR = "#444444"
+_CAPTION_POINTS = 9
+# Of a letter, as a share of the size of the type: a little more than the mean, so that a full line still fits.
+LETTER_WIDTH = 0.58
 
 
 def pyplot() -> Any:
@@ -84,6 +88,13 @@ def stretch(axes: Axes, values: Sequence[float], *, axis: Literal["x", "y"] = "x
     ticks.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
     ticks.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     ticks.set_minor_formatter(NullFormatter())
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Write a caption under the figure, each of its lines broken so that it fits the width."""
+    letters = int(figure.get_figwidth() * 72 / (_CAPTION_POINTS * LETTER_WIDTH))
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, letters)]
+    figure.supxlabel("\n".join(lines), fontsize=_CAPTION_POINTS, color=CAPTION_COLOUR)
 
 
 def save(figure: Figure, path: str | Path) -> None:

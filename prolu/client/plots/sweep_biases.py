@@ -18,7 +18,7 @@ from prolu.client.plots.distributions import (
     named,
     population_of,
 )
-from prolu.client.plots.style import CAPTION_COLOUR, STYLE, colour, line, marker, pyplot, stretch
+from prolu.client.plots.style import STYLE, caption, colour, line, marker, pyplot, stretch
 from prolu.client.wire import SparsityLevel, SweepBiasRead
 from prolu.spec.report import BiasPopulation
 
@@ -61,7 +61,7 @@ def level_figure(rows: Sequence[SweepBiasRead], *, population: Population = "all
             draw_levels(axes, by_level([(one.level, one.biases) for one in mine]), edges)
             axes.set_title(f"{variant}, last snapshots")
         _add_legend(figure, grid[: len(kinds), 0], f"Biases{named(population)} by sparsity")
-        figure.supxlabel(f"{_SEEDS} {CAPTION}", fontsize=9, color=CAPTION_COLOUR)
+        caption(figure, f"{_SEEDS} {CAPTION}")
     return figure
 
 
