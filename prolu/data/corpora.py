@@ -1,12 +1,15 @@
 """Open the texts that a language model reads: each corpus is a stream of documents with an identity.
 
-The identity goes into the digest of extracted activations: equal identities are equal texts.
+The identity goes into the digest of extracted activations: equal identities are equal texts. Of every kind that has fields, a
+text that is null is no document and is passed over; one that is missing, or not text that UTF-8 can hold, is a DataError.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +22,10 @@ from prolu.data import python_docs
 from prolu.data.fingerprint import fingerprints, remembered
 from prolu.data.places import DataError, Places
 from prolu.spec.data import Corpus, HubCorpus, JsonlCorpus, ParquetCorpus, PythonDocsCorpus, TextCorpus
+from prolu.spec.mistakes import kind_of
 
 _PARQUET_ROWS = 256
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -89,18 +94,27 @@ def _read_jsonl(paths: Sequence[Path], field: str) -> Iterator[str]:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _text_of(line, field, f"line {number} of {path.name}")
+                    text = _text_of(line, field, f"line {number} of {path.name}")
+                    if text is not None:
+                        yield text
 
 
-def _text_of(line: bytes, field: str, place: str) -> str:
+def _text_of(line: bytes, field: str, place: str) -> str | None:
+    """Return the text of a line of JSON, None where it is null. Raises DataError for anything else."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"data.corpus.path: {place} is not JSON ({error}); mend or remove it.") from None
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-        got = f"has the keys {sorted(record)}" if isinstance(record, dict) else f"is a {type(record).__name__}"
+    if not isinstance(record, dict) or field not in record:
+        got = f"has the keys {sorted(record)}" if isinstance(record, dict) else f"is {kind_of(record)}"
         raise DataError(f"data.corpus.field is {field!r}, but {place} {got}; name a key that holds text.")
-    text: str = record[field]
+    text = record[field]
+    if text is not None and not isinstance(text, str):
+        raise DataError(
+            f"data.corpus.field is {field!r}, which in {place} is {kind_of(text)}; name a key that holds text."
+        )
+    if text is not None and _HALF_PAIR.search(text):  # JSON can say it, UTF-8 cannot
+        raise DataError(f"data.corpus.path: {place} holds half a surrogate pair, which no text has; mend or remove it.")
     return text
 
 
@@ -114,10 +128,23 @@ def _read_parquet(paths: Sequence[Path], field: str) -> Iterator[str]:
                     raise DataError(
                         f"data.corpus.field is {field!r}, but {path.name} has the columns {columns}; name one of strings."
                     )
-                for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=[field]):
-                    yield from (text for text in batch.column(0).to_pylist() if text is not None)
+                batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=[field])
+                cells = itertools.chain.from_iterable(batch.column(0) for batch in batches)
+                for number, cell in enumerate(cells, start=1):
+                    text = _text_of_cell(cell, f"row {number} of {path.name}")
+                    if text is not None:
+                        yield text
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(f"data.corpus.path holds {path.name}, which is not readable Parquet ({error}).") from None
+
+
+def _text_of_cell(cell: pa.Scalar, place: str) -> str | None:
+    """Return the text of a cell, None where it is null. Raises DataError where its bytes are no text."""
+    try:
+        text: str | None = cell.as_py()
+    except UnicodeDecodeError as error:
+        raise DataError(f"data.corpus.path: {place} is not UTF-8 text ({error}); mend or remove it.") from None
+    return text
 
 
 def _is_text(kind: Any) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import datasets
+import pyarrow as pa
 from datasets import load_dataset_builder
 from datasets.exceptions import DatasetNotFoundError
 
@@ -58,12 +59,15 @@ def pinned_commit(builder: Any, dataset: str) -> str:
 
 
 def stream(builder: Any, spec: HubCorpus) -> Iterator[str]:
-    """Yield the text of each row in the dataset's order. Raises DataError if the split or the column does not exist."""
+    """Yield the text of each row in the dataset's order, but for nulls, which JSON lines without the key are here, too.
+
+    Raises DataError if the split or the column does not exist, or where a row is not text that UTF-8 can hold.
+    """
     try:
         rows = builder.as_streaming_dataset(split=spec.split)
     except ValueError as error:
         raise DataError(f"data.corpus.split is {spec.split!r}, which cannot be read: {error}") from None
-    for row in rows:
+    for row in _decoded(rows, spec.dataset):
         if not isinstance(row.get(spec.field, False), str | None):
             raise DataError(
                 f"data.corpus.field is {spec.field!r}, but the rows of {spec.dataset} have {', '.join(sorted(row))}; "
@@ -71,3 +75,17 @@ def stream(builder: Any, spec: HubCorpus) -> Iterator[str]:
             )
         if row[spec.field] is not None:
             yield row[spec.field]
+
+
+def _decoded(rows: Iterable[dict[str, Any]], dataset: str) -> Iterator[dict[str, Any]]:
+    """Yield rows as they come. Raises DataError, with the number of rows before it, where one cannot be read."""
+    read = 0
+    try:
+        for row in rows:
+            yield row
+            read += 1
+    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+        raise DataError(
+            f"data.corpus.dataset is {dataset!r}, which cannot be read after row {read}: {error}; "
+            "choose another split or dataset."
+        ) from None

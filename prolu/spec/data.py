@@ -94,7 +94,7 @@ class JsonlCorpus(Spec):
     path: Location
     """File, or folder of `*.jsonl`, under a data root of the operator."""
     field: Label = "text"
-    """Key that holds the text. Default `text`, the habit of public corpora."""
+    """Key of the text, which every line has; where it is null there is no document. Default `text`, as in public corpora."""
 
 
 class ParquetCorpus(Spec):
@@ -105,7 +105,7 @@ class ParquetCorpus(Spec):
     path: Location
     """File, or folder of `*.parquet`, under a data root of the operator."""
     field: Label = "text"
-    """Column that holds the text. Default `text`, the habit of public corpora."""
+    """Column that holds the text; where it is null there is no document. Default `text`, as in public corpora."""
 
 
 class HubCorpus(Spec):
@@ -120,7 +120,7 @@ class HubCorpus(Spec):
     split: Label = "train"
     """Split to read. Default `train`."""
     field: Label = "text"
-    """Column that holds the text. Default `text`."""
+    """Column that holds the text; where it is null there is no document. Default `text`."""
     revision: Label | None = None
     """Branch, tag or commit; a commit makes the run repeatable. By default the main branch."""
 

@@ -1,6 +1,7 @@
 """Corpora: which documents, in which order, with which identity, and what is refused."""
 
 import hashlib
+import itertools
 import json
 import subprocess
 import sys
@@ -43,8 +44,11 @@ def test_json_lines_are_documents(tmp_path: Path) -> None:
     [
         ("{", "line 2 of a.jsonl is not JSON"),
         ("[1]", "line 2 of a.jsonl is a list; name a key"),
+        ("null", "line 2 of a.jsonl is nothing; name a key"),
         ('{"body": 1, "a": 2}', r"data.corpus.field is 'text', but line 2 of a.jsonl has the keys \['a', 'body'\]"),
-        ('{"text": 1}', "line 2 of a.jsonl has the keys"),
+        ('{"text": 1}', "field is 'text', which in line 2 of a.jsonl is a number; name a key that holds text"),
+        ('{"text": "bad \\ud800 half"}', "line 2 of a.jsonl holds half a surrogate pair, which no text has"),
+        ('{"text": "bad \\xff byte"}', "line 2 of a.jsonl is not JSON"),
         ("[" * 100_000, "line 2 of a.jsonl is not JSON"),
     ],
 )
@@ -52,6 +56,25 @@ def test_a_line_without_text_is_refused_by_number(tmp_path: Path, line: str, sen
     (tmp_path / "a.jsonl").write_text(f'{{"text": "one"}}\n{line}\n')
     with pytest.raises(DataError, match=sentence):
         list(_open(tmp_path, kind="jsonl", path="a.jsonl").documents())
+
+
+def test_json_lines_whose_text_is_null_are_no_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": null}\n{"text": "two \\ud83d\\ude00"}\n')
+    assert list(_open(tmp_path, kind="jsonl", path="a.jsonl").documents()) == ["one", "two \U0001f600"]
+
+
+def _text_column(*cells: bytes) -> pa.Array:
+    """A column of strings with these bytes, which Arrow does not check."""
+    ends = pa.array([0, *itertools.accumulate(map(len, cells))], pa.int32())
+    return pa.Array.from_buffers(pa.string(), len(cells), [None, ends.buffers()[1], pa.py_buffer(b"".join(cells))])
+
+
+@pytest.mark.parametrize("cell", [b"bad \xed\xa0\x80 half", b"bad \xff byte"])
+def test_a_parquet_row_whose_bytes_are_no_text_is_refused_by_number(tmp_path: Path, cell: bytes) -> None:
+    pq.write_table(pa.table({"text": _text_column(*[b"one"] * 299, cell)}), tmp_path / "a.parquet")
+    documents = _open(tmp_path, kind="parquet", path="a.parquet").documents()
+    with pytest.raises(DataError, match=r"row 300 of a\.parquet is not UTF-8 text"):
+        list(documents)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])

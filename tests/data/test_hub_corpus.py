@@ -41,6 +41,15 @@ def test_a_column_or_split_that_does_not_exist_is_named(parquet: Path) -> None:
         list(stream(builder, SPEC.model_copy(update={"split": "test"})))
 
 
+@pytest.mark.parametrize("line", [b'{"text": "bad \\ud800 half"}', b'{"text": "bad \xff byte"}'])
+def test_rows_that_are_no_text_are_refused(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "one"}\n' + line + b"\n")
+    files = {"train": str(tmp_path / "a.jsonl")}
+    builder = load_dataset_builder("json", data_files=files, cache_dir=str(tmp_path))
+    with pytest.raises(DataError, match=r"'someone/something', which cannot be read after row [01]: "):
+        list(stream(builder, SPEC))
+
+
 def test_a_dataset_that_names_a_file_of_this_machine_is_refused(parquet: Path) -> None:
     builder = load_dataset_builder("parquet", data_files={"train": str(parquet)}, cache_dir=str(parquet.parent))
     with pytest.raises(DataError, match="which is not its own"):
