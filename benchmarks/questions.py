@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from running import digest_of_points, finish, median_run_seconds, read_sweep, submit_or_find, write_json
+from science_tables import compared, frontier_rows
 
 from prolu.client import Client, ProluError
 from prolu.client.plots import alignment_figure, bias_figure, biases_of_sweep, frontier_figure, level_figure, save
@@ -70,6 +71,8 @@ def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], boo
         "median_run_seconds": round(median_run_seconds(client, sweep), 1),
         "points": points(client, sweep.id, _AGAINST.get(name)),
     }
+    if name in _AGAINST:
+        found["at_equal_l0"] = at_equal_l0(client, sweep.id, _AGAINST[name])
     if name in _PICTURES and any(run.state == "succeeded" for run in client.sweeps.runs(sweep.id)):
         picture = folder / f"{name}.png"
         save(_PICTURES[name](client, sweep.id), picture)
@@ -98,6 +101,17 @@ def points(client: Client, sweep: UUID, against: str | None) -> list[dict[str, A
             },
         }
         for group in client.sweeps.results_over_seeds(sweep, against=against)
+    ]
+
+
+def at_equal_l0(client: Client, sweep: UUID, against: str) -> list[dict[str, Any]]:
+    """What each variant loses less than `against`, where both have one L0: a controller brings runs there only nearly."""
+    rows = frontier_rows(client.sweeps.results(sweep))
+    theirs = [row for row in rows if row["family"] == against]
+    return [
+        {"of": family, "against": against} | told
+        for family in dict.fromkeys(row["family"] for row in rows if row["family"] != against)
+        for told in compared([row for row in rows if row["family"] == family], theirs)
     ]
 
 
