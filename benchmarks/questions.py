@@ -71,8 +71,8 @@ def answer(client: Client, name: str, folder: Path) -> tuple[dict[str, Any], boo
         "median_run_seconds": round(median_run_seconds(client, sweep), 1),
         "points": points(client, sweep.id, _AGAINST.get(name)),
     }
-    if name in _AGAINST:
-        found["at_equal_l0"] = at_equal_l0(client, sweep.id, _AGAINST[name])
+    if name in _AT_EQUAL_L0:
+        found["at_equal_l0"] = at_equal_l0(client, sweep.id, _AT_EQUAL_L0[name])
     if name in _PICTURES and any(run.state == "succeeded" for run in client.sweeps.runs(sweep.id)):
         picture = folder / f"{name}.png"
         save(_PICTURES[name](client, sweep.id), picture)
@@ -117,6 +117,8 @@ def at_equal_l0(client: Client, sweep: UUID, against: str) -> list[dict[str, Any
 
 # The variant from which a question asks the others' differences.
 _AGAINST = {"04-hybrid": "prolu-ste", "05-which-half": "prolu-ste", "07-relu-ste": "relu-l1"}
+# The same where a variant has runs at several L0.
+_AT_EQUAL_L0 = {"04-hybrid": "prolu-ste", "07-relu-ste": "relu-l1", "09-frontier": "prolu-ste"}
 
 
 def _draw_alignment(client: Client, sweep: UUID) -> Any:
