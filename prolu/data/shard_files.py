@@ -32,7 +32,7 @@ def map_shard(path: Path, name: str) -> NDArray[np.generic]:
 def _map_npy(path: Path, name: str) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError) as error:  # a negative shape overflows
         raise DataError(f"data.path holds {name}, which is not a plain .npy array ({error}); write it again.") from None
     if array.dtype.byteorder == ">" and array.dtype.newbyteorder("<") in _NPY_TYPES:
         raise DataError(

@@ -1,13 +1,14 @@
 """What the headers of activation files say of them, so that a wrong set of shards is refused when it is submitted.
 
 Reads a few kilobytes of each `.npy` or `.safetensors` file, and needs no array library. What cannot be read here (Parquet, broken
-files) is left to the workers, who look at every file before they train.
+headers) is left to the workers, who look at every file before they train.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,17 @@ class Header:
     """In the words of its format."""
 
 
+class _Unfit(Exception):
+    """A file cannot hold activations, in words that follow "holds "."""
+
+
 def complaint(paths: Sequence[Path], *, eval_samples: int) -> str | None:
     """Say why these files cannot be one set of activations, in words that follow "data.path "; None if they may be one."""
-    headers = [header for path in sorted(paths)[:_MOST_FILES] if (header := _read(path)) is not None]
+    looked_at = sorted(paths)[:_MOST_FILES]
+    try:
+        headers = [header for path in looked_at if (header := _read(path)) is not None]
+    except _Unfit as unfit:
+        return f"holds {unfit}"
     for header in headers:
         if header.dtype in _BIG_ENDIAN_FLOATS:
             return (
@@ -47,7 +56,7 @@ def complaint(paths: Sequence[Path], *, eval_samples: int) -> str | None:
             )
         if header.dtype not in _FLOATS:
             return f"holds {header.name} of type {header.dtype}; it must be float16, bfloat16, float32 or float64."
-        if len(header.shape) != 2 or 0 in header.shape:
+        if len(header.shape) != 2 or min(header.shape) < 1:
             return f"holds {header.name} with shape {header.shape}; it must be (rows, d_in) with at least one row."
     unlike = [header for header in headers if header.shape[1] != headers[0].shape[1]]
     if unlike:
@@ -65,30 +74,48 @@ def complaint(paths: Sequence[Path], *, eval_samples: int) -> str | None:
 
 def _read(path: Path) -> Header | None:
     readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        return None
     try:
+        size = path.stat().st_size
+        if size == 0:
+            raise _Unfit(f"{path.name}, which is empty; write it again or remove it.")
+        if path.suffix not in readers:
+            return None
         with path.open("rb") as file:
-            return readers[path.suffix](file, path.name)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
+            return readers[path.suffix](file, path.name, size)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
         return None
 
 
-def _read_npy(file: IO[bytes], name: str) -> Header | None:
+def _read_npy(file: IO[bytes], name: str, size: int) -> Header | None:
     magic, version = file.read(6), file.read(2)
     length = int.from_bytes(file.read(2 if version[:1] == b"\x01" else 4), "little")
     if magic != _NPY_MAGIC or length > _MOST_NPY_BYTES:
         return None
+    _require_whole(name, file.tell() + length, size)
     described = ast.literal_eval(file.read(length).decode("latin-1").strip())
-    return Header(name, _shape(described["shape"]), str(described["descr"]))
+    shape, dtype = _shape(described["shape"]), str(described["descr"])
+    if dtype in _FLOATS | _BIG_ENDIAN_FLOATS:
+        _require_whole(name, file.tell() + int(dtype[2:]) * math.prod(shape), size)
+    return Header(name, shape, dtype)
 
 
-def _read_safetensors(file: IO[bytes], name: str) -> Header | None:
+def _read_safetensors(file: IO[bytes], name: str, size: int) -> Header | None:
     length = int.from_bytes(file.read(8), "little")
+    _require_whole(name, 8 + length, size)
     if length > _MOST_SAFETENSORS_BYTES:
         return None
-    entry = json.loads(file.read(length))[_KEY]
-    return Header(name, _shape(entry["shape"]), str(entry["dtype"]))
+    tensors = {key: entry for key, entry in json.loads(file.read(length)).items() if key != "__metadata__"}
+    if _KEY not in tensors:
+        raise _Unfit(f"{name} with the keys {sorted(tensors)}; it must have the key {_KEY!r}.")
+    _require_whole(name, 8 + length + max(int(entry["data_offsets"][1]) for entry in tensors.values()), size)
+    return Header(name, _shape(tensors[_KEY]["shape"]), str(tensors[_KEY]["dtype"]))
+
+
+def _require_whole(name: str, said: int, size: int) -> None:
+    if size < said:
+        raise _Unfit(
+            f"{name}, which is cut off: by its header it has {said} bytes, and there are {size}; write it again."
+        )
 
 
 def _shape(found: object) -> tuple[int, ...]:

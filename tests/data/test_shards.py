@@ -111,6 +111,14 @@ def test_a_broken_file_is_refused_by_name(root: Path, name: str, content: bytes)
         _open(root)
 
 
+def test_a_negative_number_of_rows_is_refused_by_name(root: Path) -> None:
+    with (root / "shards" / "z.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (-300, 3)})
+        file.write(bytes(36))
+    with pytest.raises(DataError, match=r"data\.path holds z\.npy, which is not a plain \.npy array"):
+        _open(root)
+
+
 def test_a_folder_without_shards_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match=r"a folder without any \.npy or \.parquet or \.safetensors file"):
         _open(root)

@@ -73,6 +73,42 @@ def test_too_few_rows_to_hold_some_out_are_counted(write: Write, told: Callable[
     assert told(17) == "holds 17 rows, but data.eval_samples holds out 17; lower data.eval_samples or add shards."
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.safetensors"])
+@pytest.mark.parametrize("kept", [9, 40, -1])
+def test_a_file_that_is_cut_off_is_named(
+    tmp_path: Path, write: Write, told: Callable[..., str | None], name: str, kept: int
+) -> None:
+    write(name, rows=100)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:kept])
+    sentence = str(told())
+    assert sentence.startswith(f"holds {name}, which is cut off: by its header it has ")
+    assert sentence.endswith(f" bytes, and there are {len(content[:kept])}; write it again.")
+    assert kept != -1 or f"has {len(content)} bytes" in sentence
+
+
+@pytest.mark.parametrize("name", ["b.npy", "b.safetensors", "b.parquet"])
+def test_an_empty_file_is_named(tmp_path: Path, write: Write, told: Callable[..., str | None], name: str) -> None:
+    write("a.npy")
+    (tmp_path / name).touch()
+    assert told() == f"holds {name}, which is empty; write it again or remove it."
+
+
+def test_a_safetensors_file_without_activations_is_named_with_what_it_has(
+    tmp_path: Path, told: Callable[..., str | None]
+) -> None:
+    save_file({"b": torch.ones(1), "acts": torch.ones(9, 3)}, tmp_path / "a.safetensors", metadata={"of": "gpt2"})
+    assert told() == "holds a.safetensors with the keys ['acts', 'b']; it must have the key 'activations'."
+    save_file({}, tmp_path / "a.safetensors")
+    assert told() == "holds a.safetensors with the keys []; it must have the key 'activations'."
+
+
+def test_a_negative_number_of_rows_is_a_wrong_shape(tmp_path: Path, told: Callable[..., str | None]) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (-300, 3)})
+    assert told() == "holds a.npy with shape (-300, 3); it must be (rows, d_in) with at least one row."
+
+
 def test_rows_that_cannot_be_counted_here_are_not_missed(
     tmp_path: Path, write: Write, told: Callable[..., str | None]
 ) -> None:
@@ -84,16 +120,14 @@ def test_rows_that_cannot_be_counted_here_are_not_missed(
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.npy", b""),
-        ("a.npy", b"\x93NUMPY\x01\x00"),
+        ("a.npy", b"not an array"),
         ("a.npy", b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16),
-        ("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"(" * 100_000),
+        ("a.npy", b"\x93NUMPY\x02\x00\x00\x00\x01\x00" + b"(" * 100_000),
         ("a.npy", b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': '<f4', 'shape': 3}".ljust(64)),
-        ("a.safetensors", b"\xff" * 8),
-        ("a.safetensors", (2).to_bytes(8, "little") + b"{}"),
+        ("a.safetensors", (2).to_bytes(8, "little") + b"[]"),
         ("a.safetensors", (50_000).to_bytes(8, "little") + b"[" * 50_000),
-        ("a.safetensors", (39).to_bytes(8, "little") + b'{"other": {"dtype": "I64", "shape": [1]}}'),
-        ("a.safetensors", b'\x1b\0\0\0\0\0\0\0{"activations": {"shape": 1}}'),
+        ("a.safetensors", (29).to_bytes(8, "little") + b'{"activations": {"shape": 1}}'.ljust(29)),
+        ("a.parquet", b"PAR1"),
     ],
 )
 def test_a_broken_header_is_left_to_the_workers(
