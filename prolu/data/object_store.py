@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from prolu.data.places import DataError, Interrupted
+from prolu.data.places import DataError, Interrupted, is_hidden
 from prolu.models.artifacts import StorageError
 from prolu.spec.urls import ObjectUrl
 
@@ -54,7 +54,10 @@ class ObjectPrefix:
             self._store = fsspec.filesystem(url.scheme)
 
     def files(self, suffixes: Collection[str]) -> list[RemoteFile]:
-        """Return the files with one of `suffixes`, in name order. Raises DataError if there is none, StorageError."""
+        """Return the files with one of `suffixes`, in name order. Raises DataError if there is none, StorageError.
+
+        As in a folder, what begins with a dot below the prefix does not count.
+        """
         with self._failures():
             self._store.invalidate_cache()
             listed: dict[str, dict[str, Any]] = self._store.find(self._url.path, detail=True)
@@ -63,7 +66,12 @@ class ObjectPrefix:
             for path, found in listed.items()
             if path == self._url.path or path.startswith(f"{self._url.path}/")
         ]
-        fitting = [file for file in here if file.suffix in suffixes]
+        start = PurePosixPath(self._url.path)
+        fitting = [
+            file
+            for file in here
+            if file.suffix in suffixes and not is_hidden(PurePosixPath(file.path).relative_to(start))
+        ]
         if not fitting:
             wanted = " or ".join(sorted(suffixes))
             raise DataError(

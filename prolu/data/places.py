@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from prolu.spec.urls import ObjectUrl, is_url, parse_url
 
@@ -85,14 +85,18 @@ class Places:
     def files(self, location: str, suffixes: Collection[str] | None, *, field: str) -> list[Path]:
         """Return the file that `location` means, or the files below that folder in name order.
 
-        Only files with one of `suffixes` count, unless it is None. Raises DataError if there is none, or if one of them is a
-        symlink that leads out of every data root.
+        Only files with one of `suffixes` count, and none that begins with a dot or lies in a folder that does, since programs
+        leave such beside the data (`._a.npy`, `.ipynb_checkpoints`); unless `suffixes` is None: then every file counts.
+        Raises DataError if there is none, or if one of them is a symlink that leads out of every data root.
         """
         path = self.resolve(location, field=field)
         if path.is_file():
             return [path]
         found = sorted(
-            below for below in path.rglob("*") if (suffixes is None or below.suffix in suffixes) and below.is_file()
+            below
+            for below in path.rglob("*")
+            if (suffixes is None or (below.suffix in suffixes and not is_hidden(below.relative_to(path))))
+            and below.is_file()
         )
         if not found:
             wanted = " or ".join(sorted(suffixes or ()))
@@ -114,3 +118,8 @@ class Places:
 
     def _named_roots(self) -> str:
         return ", ".join(str(root) for root in (*self.data_roots, *self.url_roots)) or "none is configured"
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether a path, relative to what was asked for, has a part that begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)

@@ -36,7 +36,10 @@ def check_shards(data: ShardsData, where: Surroundings) -> list[Mistake]:
 
 
 def files_of(spec: object, location: str, place: tuple[str, ...], where: Surroundings) -> list[Path] | Mistake:
-    """Hold a file or folder to the data roots, and return the files that fit `spec`, of which one is not empty."""
+    """Hold a file or folder to the data roots, and return the files that fit `spec`, of which one is not empty.
+
+    As for the workers, what begins with a dot below the folder does not count.
+    """
     found = resolve(location, where.data_roots)
     if found is None:
         return not_below_a_root(location, place, where)
@@ -46,7 +49,11 @@ def files_of(spec: object, location: str, place: tuple[str, ...], where: Surroun
     if found.is_file():
         files = [found]
     else:
-        files = [path for path in found.rglob("*") if path.suffix in suffixes and path.is_file()]
+        files = [
+            path
+            for path in found.rglob("*")
+            if path.suffix in suffixes and not _is_hidden(path.relative_to(found)) and path.is_file()
+        ]
         if not files:
             return Mistake(
                 place, f"{field} is {location!r}, a folder without any {wanted} file; name another or fill it."
@@ -97,6 +104,10 @@ def outside(location: str, place: tuple[str, ...], where: Surroundings) -> Mista
 
 def is_inside(path: Path, roots: Sequence[Path]) -> bool:
     return any(path.is_relative_to(root.resolve()) for root in roots)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _candidates(location: str, roots: Sequence[Path]) -> list[Path]:

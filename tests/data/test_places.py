@@ -47,6 +47,18 @@ def test_a_link_to_a_file_outside_is_refused_inside_a_folder_too(held: tuple[Pat
         places.files(str(base / "root"), {".txt"}, field="data.path")
 
 
+def test_what_begins_with_a_dot_is_not_read_with_its_folder_but_may_be_asked_for(held: tuple[Path, Places]) -> None:
+    base, places = held
+    root = base / "root"
+    for name in ("._root.txt", ".checkpoints/a.txt", "deep/.trash/b.txt", "deep/c.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("text")
+    assert places.files(str(root), {".txt"}, field="data.path") == [root / "deep" / "c.txt", root / "root.txt"]
+    assert places.files(".checkpoints", {".txt"}, field="data.path") == [root / ".checkpoints" / "a.txt"]
+    assert places.files("._root.txt", {".txt"}, field="data.path") == [root / "._root.txt"]
+    assert len(places.files(str(root), None, field="data.model")) == 5
+
+
 def test_a_path_that_does_not_exist_is_named_with_the_roots(held: tuple[Path, Places]) -> None:
     base, places = held
     with pytest.raises(

@@ -91,6 +91,17 @@ def test_shards_that_do_not_fit_together_are_refused(where: Surroundings) -> Non
     )
 
 
+def test_what_begins_with_a_dot_is_not_looked_at_with_its_folder(where: Surroundings) -> None:
+    folder = where.data_roots[0] / "acts"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in ("._a.npy", ".ipynb_checkpoints/a.npy"):
+        np.save(folder / name, np.ones((20_000, 4), np.float32))
+    assert "a folder without any" in only(shards("acts"), where).sentence
+    np.save(folder / "a.npy", np.ones((20_000, 3), np.float32))
+    assert check(shards("acts"), where, []) == []
+    assert check(shards("acts/.ipynb_checkpoints"), where, []) == []
+
+
 @pytest.fixture
 def with_bucket(where: Surroundings) -> Surroundings:
     return replace(where, url_roots=(parse_url("s3://lab/gpt2"),))
