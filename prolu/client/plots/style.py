@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,5 +102,8 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure and let go of it; the file's ending, one of `ENDINGS`, says what kind. Raises ValueError for another."""
     import matplotlib.pyplot as plt
 
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        # On a busy machine matplotlib warns that it took a second to find the legend a place; nobody can act on that.
+        warnings.filterwarnings("ignore", message="Creating legend with loc", category=UserWarning)
+        figure.savefig(path, dpi=150)
     plt.close(figure)
