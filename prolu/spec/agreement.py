@@ -13,6 +13,7 @@ TOP_K = ("topk", "batch_topk", "matryoshka_batch_topk")
 def require_agreement(sae: SaeSpec, sparsity: SparsitySpec, training: TrainingSpec) -> None:
     """Raise the refusal of the first thing on which the parts do not agree."""
     _norm_suits(sae, sparsity)
+    _resampling_fits(training)
     _penalty_suits(sae, sparsity)
     if not isinstance(sparsity, NoPenalty):
         _schedule_fits(sae, sparsity, training)
@@ -54,6 +55,33 @@ def _penalty_suits(sae: SaeSpec, sparsity: SparsitySpec) -> None:
         case _:
             return
     raise refusal(why, "sparsity", "kind")
+
+
+def _resampling_fits(training: TrainingSpec) -> None:
+    resampling, place = training.resampling, ("training", "resampling")
+    if resampling is None:
+        return
+    every, until = resampling.every_steps, resampling.until_step
+    if until is not None and until < every:
+        raise refusal(
+            f"is {until}, and the first resample would come at step {every}, every_steps; raise it or resample more often",
+            *place,
+            "until_step",
+        )
+    last = training.steps - every if until is None else training.steps - 1
+    if last < every:
+        why = f"is {every}, and with the {training.steps} steps of the run no resample would come"
+        rest = f" by step {last}, which leaves the last one every_steps to settle" if until is None else ""
+        raise refusal(f"{why}{rest}; resample more often or train longer", *place, "every_steps")
+    newest = min(last, training.steps - 1 if until is None else until) // every * every
+    longest = max(training.steps - newest, every if newest > every else 0)
+    if resampling.lr_warmup_steps > longest:
+        raise refusal(
+            f"is {resampling.lr_warmup_steps}, but from the first resample on no more than {longest} steps pass until the "
+            "next one or the end, so the learning rate would never be itself again; shorten it or resample less often",
+            *place,
+            "lr_warmup_steps",
+        )
 
 
 def _schedule_fits(sae: SaeSpec, sparsity: Penalty, training: TrainingSpec) -> None:

@@ -118,7 +118,44 @@ def test_a_controller_aims_at_latents_that_are_there(mistakes):
 
 
 def test_a_controller_that_every_resample_pauses_until_the_next_is_refused(mistakes):
-    resampling = {"every_steps": 4}
+    resampling = {"every_steps": 4, "lr_warmup_steps": 0}
     assert mistakes(_run({"kind": "relu"}, _controlled(pause_steps=3), resampling=resampling)) == []
     (mistake,) = mistakes(_run({"kind": "relu"}, _controlled(pause_steps=4), resampling=resampling))
     assert mistake[0] == "/sparsity/controller/pause_steps"
+
+
+@pytest.mark.parametrize(
+    ("resampling", "field", "sentence"),
+    [
+        ({"every_steps": 6}, "every_steps", "is 6, and with the 10 steps of the run no resample would come by step 4"),
+        ({"every_steps": 10, "until_step": 12}, "every_steps", "is 10, and with the 10 steps of the run no resample"),
+        ({"every_steps": 4, "until_step": 3}, "until_step", "is 3, and the first resample would come at step 4"),
+        (
+            {"every_steps": 2, "lr_warmup_steps": 3},
+            "lr_warmup_steps",
+            "is 3, but from the first resample on no more than 2",
+        ),
+        ({"every_steps": 9, "until_step": 9, "lr_warmup_steps": 2}, "lr_warmup_steps", "is 2, but from the first"),
+    ],
+)
+def test_resampling_that_contradicts_itself_or_the_run_is_refused(resampling, field, sentence, mistakes):
+    document = _run(
+        {"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, resampling={"lr_warmup_steps": 0, **resampling}
+    )
+    ((pointer, said),) = mistakes(document)
+    assert pointer == f"/training/resampling/{field}"
+    assert said.startswith(f"training.resampling.{field} {sentence}")
+
+
+@pytest.mark.parametrize(
+    "resampling",
+    [
+        {"every_steps": 5, "lr_warmup_steps": 5},
+        {"every_steps": 9, "until_step": 9, "lr_warmup_steps": 1},
+        {"every_steps": 2, "until_step": 3, "lr_warmup_steps": 8},
+        {"every_steps": 3, "until_step": 7, "lr_warmup_steps": 4},
+    ],
+)
+def test_resampling_that_comes_once_and_lets_the_rate_rise_again_is_let_through(resampling, mistakes):
+    document = _run({"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, resampling=resampling)
+    assert mistakes(document) == []

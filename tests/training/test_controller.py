@@ -45,7 +45,8 @@ def test_it_waits_for_the_end_of_the_warm_up(make_spec: SpecMaker) -> None:
 
 
 def test_it_pauses_after_each_resample(make_spec: SpecMaker) -> None:
-    spec = make_spec(sparsity=controlled(4.0, rate=1.0, pause_steps=2), training={"resampling": {"every_steps": 3}})
+    resampling = {"every_steps": 3, "lr_warmup_steps": 3}
+    spec = make_spec(sparsity=controlled(4.0, rate=1.0, pause_steps=2), training={"resampling": resampling})
     # resamples before steps 3 and 6: what steps 3, 4, 6 and 7 had for l0 is not answered
     expected = [0, 1, 2, 3, 3, 3, 4, 4, 4, 5]
     assert lambdas(spec, [4 * math.e] * 10) == pytest.approx([0.01 * math.exp(power) for power in expected])

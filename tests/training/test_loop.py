@@ -142,7 +142,8 @@ def test_the_auxiliary_term_is_reported_of_those_who_have_one(
 def test_resampling_is_reported_when_it_happened(
     make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
 ) -> None:
-    training = {"resampling": {"every_steps": 8, "samples": 100}, "metrics_every_steps": 4, "lr_decay_steps": 0}
+    resampling = {"every_steps": 8, "samples": 100, "lr_warmup_steps": 8}
+    training = {"resampling": resampling, "metrics_every_steps": 4, "lr_decay_steps": 0}
     spec = make_spec(training=training, sae={"kind": "jumprelu", "d_sae": 40, "initial_threshold": 1e3})  # none fires
     _, reports = run(spec, source, store)
     points = {r.step: r.values for r in reports if isinstance(r, MetricPoint) and r.split == "train"}

@@ -163,7 +163,7 @@ def test_without_dead_latents_or_directions_nothing_is_done(unfired: Tensor, x: 
 
 
 def resampling_learner(make_spec: SpecMaker, source: SyntheticSource, **training: Any) -> Learner:
-    spec = make_spec(training={"resampling": {"every_steps": 4, "samples": 64}, **training})
+    spec = make_spec(training={"resampling": {"every_steps": 4, "samples": 64, "lr_warmup_steps": 4}, **training})
     learner = Learner(spec, source.d_in)
     with torch.no_grad():
         learner.sae.W_enc[:, :3] = 0  # these latents cannot fire
