@@ -25,6 +25,7 @@ from prolu.data.stored import StoredSource
 from prolu.data.streaming import StreamingSource
 from prolu.data.tokenised import Contexts, contexts_recipe, open_contexts
 from prolu.models.normalisation import Normaliser
+from prolu.spec.base import digest_of
 from prolu.spec.data import LanguageModelData
 from prolu.spec.report import Progress
 
@@ -98,6 +99,7 @@ class _Opening:
                 self.layout,
                 self.contexts["train"],
                 splits["held_out"],
+                identity=self._identity,
                 d_in=self.files.shape.d_in,
                 model=lambda: self.model,
                 normaliser=normaliser,
@@ -105,7 +107,12 @@ class _Opening:
                 should_stop=self.should_stop,
             )
         return StoredSource(
-            splits["train"], splits["held_out"], seed=spec.seed, normaliser=normaliser, spliced=self._spliced()
+            splits["train"],
+            splits["held_out"],
+            identity=self._identity,
+            seed=spec.seed,
+            normaliser=normaliser,
+            spliced=self._spliced(),
         )
 
     @functools.cached_property
@@ -117,6 +124,11 @@ class _Opening:
     @functools.cached_property
     def model(self) -> LanguageModel:
         return load_model(self.files, self.spec)
+
+    @property
+    def _identity(self) -> str:
+        model, corpus = digest_of(self.files.identity)[:8], digest_of(self.corpus.identity)[:8]
+        return f"model {model}, corpus {corpus}, sha256 of these and the rest {digest_of(self._entry.recipe)[:16]}"
 
     @functools.cached_property
     def _entry(self) -> Entry:

@@ -1,10 +1,12 @@
 """Look once at every value of shards before training begins, and remember the answer while a file stays as it is.
 
-A NaN that is found only when its row is read may end a run after days. Knows arrays and files, not where they came from.
+A NaN that is found only when its row is read may end a run after days; and the hash of what was looked at tells, whenever the run
+is resumed, whether it still reads the same. Knows arrays and files, not where they came from.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,42 +21,48 @@ from prolu.data.source import Notify, ShouldStop
 # Looked at between two chances to stop; a few milliseconds.
 _PIECE_BYTES = 8 * 2**20
 # Changes when the same file would get another answer.
-_FORMAT = 1
+_FORMAT = 2
 
 
-def require_finite(
+def look_through(
     shards: Sequence[tuple[Path, Part]], *, cache_dir: Path, notify: Notify, should_stop: ShouldStop
-) -> None:
-    """Raise DataError, with file and row, if a value of whole shards is NaN or infinite as float32.
+) -> list[str]:
+    """Return the sha256 of the array of each whole shard, by which equal arrays are known on every machine.
 
-    `shards` are files with their arrays. `notify` hears how many of their bytes have been looked at. Raises Interrupted if
-    asked to stop; files that are done are remembered.
+    `shards` are files with their arrays. `notify` hears how many of their bytes have been looked at. Raises DataError, with
+    file and row, if a value is NaN or infinite as float32; Interrupted if asked to stop; files that are done are remembered.
     """
     if not shards:
-        return
+        return []
+    hashes: list[str] = []
     sizes = [path.stat().st_size for path, _ in shards]
     progress = Progression("preparing", sum(sizes), notify, should_stop)
     for (path, part), size in zip(shards, sizes, strict=True):
 
         def look(part: Part = part) -> list[str]:
-            row = first_bad_row(part.array, progress.within)
-            return [] if row is None else [str(row)]
+            return list(sha256_or_bad_row(part.array, progress.within))
 
-        for row in remembered(f"not finite {_FORMAT}", [path], look, cache_dir=cache_dir):
-            raise not_finite(np.asarray(part.array[int(row)]), int(row), part.name)
+        kind, found = remembered(f"looked through {_FORMAT}", [path], look, cache_dir=cache_dir)
+        if kind == "bad row":
+            raise not_finite(np.asarray(part.array[int(found)]), int(found), part.name)
+        hashes.append(found)
         progress.finish(size)
+    return hashes
 
 
-def first_bad_row(array: NDArray[np.generic], heed: Callable[[int], None]) -> int | None:
-    """Return the first row of `array`, shape (rows, d_in), with a NaN or infinite value, or None.
+def sha256_or_bad_row(array: NDArray[np.generic], heed: Callable[[int], None]) -> tuple[str, str]:
+    """Return ("sha256", that of type, shape and values row by row), or ("bad row", the first that is not finite).
 
-    `heed` hears before each piece how many bytes have been looked at.
+    `array` has the shape (rows, d_in). `heed` hears before each piece how many bytes have been looked at.
     """
+    sha256 = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     row_bytes = array.shape[1] * array.itemsize
     step = max(1, _PIECE_BYTES // row_bytes)
     for start in range(0, len(array), step):
         heed(start * row_bytes)
-        bad = bad_rows(to_float32(np.asarray(array[start : start + step])))
+        piece = np.ascontiguousarray(array[start : start + step])
+        bad = bad_rows(to_float32(piece))
         if bad.size:
-            return start + int(bad[0])
-    return None
+            return "bad row", str(start + int(bad[0]))
+        sha256.update(piece.data)
+    return "sha256", sha256.hexdigest()

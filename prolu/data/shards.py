@@ -2,7 +2,7 @@
 
 Arrays that lie in local files are memory-mapped in place. Parquet files, and files of an object store, are first copied into
 the cache as arrays, once. Shapes, types and every value are checked on opening, the values once for each content of a file:
-those of a Parquet file when it is copied, all others by `prolu.data.finite`.
+those of a Parquet file when it is copied, all others by `prolu.data.finite`. The hashes that come of it identify the data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prolu.data.finite import require_finite
+from prolu.data.fingerprint import fingerprints
+from prolu.data.finite import look_through
 from prolu.data.places import DataError, Places
 from prolu.data.rms import fit_normaliser
 from prolu.data.rows import Part, Rows
@@ -18,6 +19,7 @@ from prolu.data.shard_cache import ShardCache, Sink
 from prolu.data.shard_files import map_shard
 from prolu.data.source import Notify, ShouldStop
 from prolu.data.stored import StoredSource
+from prolu.spec.base import digest_of
 from prolu.spec.data import ShardsData
 from prolu.spec.urls import is_url
 
@@ -48,11 +50,15 @@ def open_shards(spec: ShardsData, places: Places, *, notify: Notify, should_stop
             f"data.path is {spec.path!r} with {len(rows)} rows, but data.eval_samples holds out {spec.eval_samples}; "
             "lower data.eval_samples or add shards."
         )
-    unseen = [(path, part) for path, part in shards if not part.name.endswith(".parquet")]
-    require_finite(unseen, cache_dir=places.cache_dir, notify=notify, should_stop=should_stop)
+    hashes = _hashes(shards, places, notify, should_stop)
     training = rows.slice(0, train)
-    normaliser = fit_normaliser(spec.normalisation, training)
-    return StoredSource(training, rows.slice(train, len(rows)), seed=spec.seed, normaliser=normaliser)
+    return StoredSource(
+        training,
+        rows.slice(train, len(rows)),
+        identity=f"{len(rows)} rows in {len(shards)} files, sha256 {digest_of(hashes)[:16]}",
+        seed=spec.seed,
+        normaliser=fit_normaliser(spec.normalisation, training),
+    )
 
 
 def _local_shards(spec: ShardsData, places: Places, notify: Notify, should_stop: ShouldStop) -> list[_Shard]:
@@ -115,6 +121,15 @@ def _remote_shards(spec: ShardsData, places: Places, notify: Notify, should_stop
         return copy, Part(file.name, map_shard(copy, file.name))
 
     return [shard(file) for file in files]
+
+
+def _hashes(shards: Sequence[_Shard], places: Places, notify: Notify, should_stop: ShouldStop) -> list[str]:
+    """Look through every array, and return what identifies each, in order. Names do not count: they only give the order."""
+    unseen = [(path, part) for path, part in shards if not part.name.endswith(".parquet")]
+    seen = look_through(unseen, cache_dir=places.cache_dir, notify=notify, should_stop=should_stop)
+    found = dict(zip([path for path, _ in unseen], seen, strict=True))
+    # The array made of a Parquet file was looked through and hashed when it was made.
+    return [found.get(path) or fingerprints([path], cache_dir=places.cache_dir)[0] for path, _ in shards]
 
 
 def _check_widths(arrays: Sequence[Part]) -> None:

@@ -64,6 +64,14 @@ class ActivationSource(Protocol):
         ...
 
     @property
+    def identity(self) -> str:
+        """A short text with a sha256 that says what the activations are, alike on every machine that has the same.
+
+        Equal texts of one spec are equal batches and held-out activations, raw: a run may go on with them.
+        """
+        ...
+
+    @property
     def normaliser(self) -> Normaliser:
         """What raw activations went through before they are given out."""
         ...

@@ -24,12 +24,14 @@ class StoredSource:
         train: Rows,
         held_out: Rows,
         *,
+        identity: str,
         seed: int,
         normaliser: Normaliser,
         spliced: SplicedModel | None = None,
     ) -> None:
         self._train = train
         self._held_out = held_out
+        self._identity = identity
         self._seed = seed
         self._normaliser = normaliser
         self._spliced = spliced
@@ -38,6 +40,11 @@ class StoredSource:
     def d_in(self) -> int:
         """Width of one activation."""
         return self._train.d_in
+
+    @property
+    def identity(self) -> str:
+        """What the rows are, training and held out."""
+        return self._identity
 
     @property
     def normaliser(self) -> Normaliser:

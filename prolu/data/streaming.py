@@ -41,6 +41,7 @@ class StreamingSource:
         contexts: Contexts,
         held_out: Rows,
         *,
+        identity: str,
         d_in: int,
         model: Callable[[], LanguageModel],
         normaliser: Normaliser,
@@ -54,7 +55,9 @@ class StreamingSource:
         self._d_in = d_in
         self._model = model
         self._normaliser = normaliser
-        self._held_out = StoredSource(held_out, held_out, seed=spec.seed, normaliser=normaliser, spliced=spliced)
+        self._held_out = StoredSource(
+            held_out, held_out, identity=identity, seed=spec.seed, normaliser=normaliser, spliced=spliced
+        )
         self._should_stop = should_stop
         self._order: tuple[int, ReadingOrder] | None = None
         self._buffer: dict[tuple[int, int], Tensor] = {}
@@ -63,6 +66,11 @@ class StreamingSource:
     def d_in(self) -> int:
         """Width of one activation."""
         return self._d_in
+
+    @property
+    def identity(self) -> str:
+        """What the activations are: of which model, at which text."""
+        return self._held_out.identity
 
     @property
     def normaliser(self) -> Normaliser:

@@ -17,6 +17,7 @@ from torch import Tensor
 from prolu.data.activity import active_pairs
 from prolu.data.rms import rms_of_batches
 from prolu.models.normalisation import Normaliser
+from prolu.spec.base import digest_of
 from prolu.spec.data import Magnitudes, SyntheticData
 
 # Samples are drawn in blocks of this many, each from a generator of its own, so that any block can be had without the others
@@ -25,6 +26,8 @@ _BLOCK = 512
 # Blocks that `dataset_rms` is measured on.
 _RMS_BLOCKS = 16
 _SIGMA = 0.5
+# Changes when the same spec would give other samples.
+_FORMAT = 1
 
 
 class SyntheticSource:
@@ -39,6 +42,11 @@ class SyntheticSource:
     def d_in(self) -> int:
         """Width of one activation."""
         return self._spec.d_in
+
+    @property
+    def identity(self) -> str:
+        """What the samples are, which follows from the spec."""
+        return f"sha256 {digest_of({'format': _FORMAT, 'spec': self._spec.model_dump(mode='json')})[:16]}"
 
     @cached_property
     def dictionary(self) -> Float[Tensor, "n_features d_in"]:

@@ -56,6 +56,8 @@ class CheckpointConfig(Record):
     """Activations read."""
     input_rms: float | None = None
     """sqrt(mean ||x||^2 / d_in) of the raw activations, which `dataset_rms` divides by; null for other normalisations."""
+    data_identity: str | None = None
+    """What the activations were, by content (`prolu.data.source`): a run goes on with the same ones only. Null if nobody said."""
 
 
 class CheckpointManifest(Record):

@@ -70,6 +70,11 @@ class Normalised:
         return self.raw.d_in
 
     @property
+    def identity(self) -> str:
+        """What the raw activations are."""
+        return self.raw.identity
+
+    @property
     def dictionary(self) -> Float[Tensor, "n_features d_in"] | None:
         """The ground-truth features, where they are known; their directions are the same in every scale."""
         return self.raw.dictionary

@@ -55,7 +55,9 @@ class Attempt:
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.learner = Learner(spec, source.d_in, input_rms=source.normaliser.rms, device=device)
+        self.learner = Learner(
+            spec, source.d_in, input_rms=source.normaliser.rms, data_identity=source.identity, device=device
+        )
         self._spec = spec
         self._source = AttentiveSource(source, self._listen)
         self._checkpoints = checkpoints
@@ -73,7 +75,8 @@ class Attempt:
     def begin(self, resume_from: str | None) -> None:
         """Start afresh, with a snapshot of the biases, or go on from the checkpoint at a path below the store's root.
 
-        Raises CheckpointError or StorageError if there is a checkpoint to resume from and it cannot be used.
+        Raises CheckpointError or StorageError if there is a checkpoint to resume from and it cannot be used, DataError if the
+        data are no longer those that it was trained on.
         """
         learner = self.learner
         if resume_from is None:

@@ -26,6 +26,11 @@ class AttentiveSource:
         return self._source.d_in
 
     @property
+    def identity(self) -> str:
+        """As the other source's."""
+        return self._source.identity
+
+    @property
     def normaliser(self) -> Normaliser:
         """As the other source's."""
         return self._source.normaliser

@@ -24,6 +24,7 @@ from prolu.training.firing import Firing
 from prolu.training.optimizer import Optimizer
 from prolu.training.passes import training_pass
 from prolu.training.resampling import Resampler
+from prolu.training.same_data import require_same_data
 from prolu.training.schedules import learning_rate
 from prolu.training.snapshots import BiasMemory
 
@@ -53,11 +54,20 @@ class Learner:
     loss = reconstruction + coefficient * penalty + auxiliary, the terms by `prolu.models.objective`.
     """
 
-    def __init__(self, spec: RunSpec, d_in: int, *, input_rms: float | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        d_in: int,
+        *,
+        input_rms: float | None = None,
+        data_identity: str | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.spec = spec
         self.sae = build_sae(spec.sae, d_in, spec.training.seed).to(device)
         self.steps_done = 0
         self._input_rms = input_rms
+        self._data_identity = data_identity
         self._device = torch.device(device)
         self._pass = training_pass(spec, self._device)
         self._optimizer = Optimizer(self.sae, spec.training.optimizer)
@@ -151,6 +161,7 @@ class Learner:
                 step=self.steps_done,
                 tokens=self.tokens,
                 input_rms=self._input_rms,
+                data_identity=self._data_identity,
             ),
             weights=self._weights(),
             training=self._training_tensors(),
@@ -158,9 +169,9 @@ class Learner:
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over a checkpoint of the same spec; training then goes on as if it had never stopped.
+        """Take over a checkpoint of the same spec and data; training then goes on as if it had never stopped.
 
-        Raises CheckpointError if it is of another spec or another width.
+        Raises CheckpointError if it is of another spec, DataError if it is of other data than are here now.
         """
         config = checkpoint.config
         if config.spec.digest() != self.spec.digest():
@@ -168,6 +179,8 @@ class Learner:
                 f"The checkpoint at step {config.step} is of a run with digest {config.spec.digest()[:12]}, "
                 f"this run has {self.spec.digest()[:12]}; resume a run from its own checkpoints only."
             )
+        # Before the tensors are compared: other data may be of another width, and the checkpoint is not to blame for it.
+        require_same_data(config, self._data_identity)
         require_same_layout(checkpoint.weights, self._weights(), where=WEIGHTS)
         require_same_layout(checkpoint.training, self._training_tensors(), where=TRAINING)
         saved = {**checkpoint.weights, **checkpoint.training}

@@ -44,7 +44,8 @@ def train(
 
     Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
     checkpoint that cannot be written (`storage`) or exported (`user_error`), one to resume from that is damaged or foreign
-    (`bad_checkpoint`). What `source` and `sink` raise is passed on.
+    (`bad_checkpoint`). What `source` and `sink` raise is passed on; and DataError is raised if the activations are no longer
+    those that the checkpoint was trained on.
     """
     attempt = Attempt(
         spec, source, checkpoints=checkpoints, sink=sink, should_stop=should_stop, device=device, clock=clock

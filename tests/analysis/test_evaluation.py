@@ -42,6 +42,7 @@ class Source:
 
     d_in = 16
     dictionary = None
+    identity = "given"
     normaliser = Normaliser("per_token")
     spliced = LinearModel()
 

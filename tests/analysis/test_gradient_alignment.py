@@ -29,6 +29,7 @@ class Rows:
     """A source whose held-out set is given."""
 
     dictionary = spliced = None
+    identity = "given"
     normaliser = Normaliser("none")
 
     def __init__(self, x: Tensor) -> None:

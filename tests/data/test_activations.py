@@ -1,6 +1,7 @@
 """Extraction: what is stored, under which name, and what a crowd or a kill does to it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,9 +138,24 @@ def test_every_field_that_changes_the_activations_has_an_entry_of_its_own(places
         {"dtype": "float16"},
         {"corpus": TextCorpus(path="fewer")},
     ]
-    for change in changes:
-        _open(places, **change)
-    assert len(_entries(places)) == len(changes)
+    identities = {_open(places, **change).identity for change in changes}
+    assert len(_entries(places)) == len(identities) == len(changes)
+
+
+@pytest.mark.parametrize("mode", ["cached", "streaming"])
+def test_a_text_that_has_changed_gives_other_data_and_the_same_text_elsewhere_the_same(
+    places: Places, texts: Path, tmp_path: Path, mode: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(texts / "texts", elsewhere / "texts")
+    moved = Places(tmp_path / "another cache", (places.data_roots[0], elsewhere), hub_online=False)
+    before = _open(moved, mode=mode).identity
+    assert before == _open(places, mode=mode).identity
+    with (elsewhere / "texts" / "00.txt").open("a") as file:
+        file.write(" w1")
+    after = _open(moved, mode=mode).identity
+    assert after.split(", ")[0] == before.split(", ")[0]  # the model
+    assert after.split(", ")[1] != before.split(", ")[1]  # the corpus
 
 
 @pytest.mark.parametrize("mode", ["cached", "streaming"])

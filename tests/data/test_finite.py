@@ -86,13 +86,13 @@ def test_progress_counts_the_bytes_and_files_that_have_not_changed_are_not_looke
     assert len(heard) > 100
 
     looked: list[int] = []
-    look = finite.first_bad_row
+    look = finite.sha256_or_bad_row
 
-    def counting(array: np.ndarray, heed: Callable[[int], None]) -> int | None:
+    def counting(array: np.ndarray, heed: Callable[[int], None]) -> tuple[str, str]:
         looked.append(len(array))
         return look(array, heed)
 
-    monkeypatch.setattr(finite, "first_bad_row", counting)
+    monkeypatch.setattr(finite, "sha256_or_bad_row", counting)
     _open(folder, heard)
     assert len(looked) == 0
     np.save(folder / "b.npy", _ones(12))

@@ -121,6 +121,28 @@ def test_a_prefix_is_read_in_name_order_as_a_folder_is(bucket: str, open_url: Op
     assert torch.equal(torch.cat(list(source.evaluation(5))), X[18:])
 
 
+def test_the_same_files_are_the_same_data_in_a_store_and_in_a_folder(
+    bucket: str, tmp_path: Path, open_url: Open
+) -> None:
+    put_shards(bucket)
+    fsspec.filesystem("s3").get(f"{bucket}/gpt2/", str(tmp_path / "gpt2"), recursive=True)
+    places = Places.of(tmp_path / "another cache", [str(tmp_path)], hub_online=False)
+    spec = ShardsData(path="gpt2", eval_samples=12, normalisation="none")
+    local = open_shards(spec, places, notify=lambda _: None, should_stop=lambda: False)
+    assert open_url().identity == local.identity
+    put(bucket, "gpt2/b.parquet", parquet(-X[8:15]))
+    assert open_url().identity != local.identity
+
+
+def test_names_that_begin_with_a_dot_are_not_read_unless_they_are_asked_for(bucket: str, open_url: Open) -> None:
+    put_shards(bucket)
+    put(bucket, "gpt2/._a.npy", b"what some systems leave beside a copy")
+    put(bucket, "gpt2/.ipynb_checkpoints/b.npy", npy(X[:8].numpy()))
+    assert torch.equal(torch.cat(list(open_url().evaluation(5))), X[18:])
+    assert open_url().identity.startswith("30 rows in 4 files")
+    assert len(open_url("gpt2/.ipynb_checkpoints", eval_samples=3).batch(0, 5)) == 5
+
+
 def test_one_file_may_be_named(bucket: str, open_url: Open) -> None:
     put_shards(bucket)
     assert torch.equal(next(open_url("gpt2/e.npy", eval_samples=9).evaluation(9)), X[21:])

@@ -26,7 +26,9 @@ def test_the_rms_of_rows_worked_by_hand() -> None:
 def test_after_normalisation_the_mean_squared_norm_of_the_training_rows_is_their_width() -> None:
     values = np.random.default_rng(0).normal(3, 20, size=(1000, 12)).astype(np.float32)
     rows = _rows(values)
-    source = StoredSource(rows, rows.slice(0, 5), seed=0, normaliser=fit_normaliser("dataset_rms", rows))
+    source = StoredSource(
+        rows, rows.slice(0, 5), identity="given", seed=0, normaliser=fit_normaliser("dataset_rms", rows)
+    )
     x = source.batch(0, 1000)
     assert x.double().square().sum(dim=1).mean() == pytest.approx(12, rel=1e-6)
     [held_out] = source.evaluation(5)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prolu.spec import RunSpec
@@ -143,6 +144,23 @@ def test_bad_data_is_the_users_to_mend_and_says_so_without_a_traceback(office: O
     assert isinstance(outcome, Failed)
     assert (outcome.failure_class, outcome.traceback_tail) == ("user_error", "")
     assert "data.path" in outcome.message
+
+
+def test_data_that_change_between_attempts_are_the_users_to_mend_and_not_the_checkpoints_fault(office: Office):
+    folder = office.folder / "data" / "acts"
+    folder.mkdir(parents=True)
+    np.save(folder / "a.npy", np.random.default_rng(0).standard_normal((600, 8)).astype(np.float32))
+    run = spec().model_copy(update={"data": shards_at(folder).model_copy(update={"eval_samples": 100})})
+    office.start(run)
+    assert isinstance(office.outcome(), Succeeded)
+    (written,) = office.of(CheckpointWritten)
+    np.save(folder / "b.npy", np.ones((10, 8), np.float32))
+    second = Attempt(ATTEMPT.run_id, 2)
+    office.start(run, attempt=second, resume_from=written.path)
+    outcome = office.outcome(second)
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure_class, outcome.traceback_tail) == ("user_error", "")
+    assert f"data.path is '{folder}', which no longer gives" in outcome.message
 
 
 def test_a_path_outside_the_data_roots_is_refused_on_the_worker_too(office: Office):
