@@ -85,7 +85,7 @@ demo: install  ## Train the demo sweep on this machine; tables and pictures go t
 	$(BIN)/python examples/demo.py --began $(BEGAN)
 
 .PHONY: questions
-questions: install  ## Run the sweeps of the ten questions at their small size, about an hour; answers go to build/questions
+questions: install  ## Run the sweeps of the ten questions at their small size, an hour or two; answers go to build/questions
 	$(BIN)/python benchmarks/questions.py
 
 .PHONY: bench-science
