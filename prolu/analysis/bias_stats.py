@@ -64,6 +64,15 @@ def bias_statistics(
     )
 
 
+def row_norms(W_dec: Float[Tensor, "d_sae d_in"]) -> Float[Tensor, " d_sae"]:
+    """Return the norm of each row, in float32 unless a square overflows there, then in float64: finite for finite rows."""
+    norms: Tensor = torch.linalg.vector_norm(W_dec, dim=1)
+    if torch.isfinite(norms).all():
+        return norms
+    exact: Tensor = torch.linalg.vector_norm(W_dec, dim=1, dtype=torch.float64)
+    return exact
+
+
 def _numbers(values: Tensor) -> _Values:
     numbers: _Values = values.detach().double().cpu().numpy()
     return numbers

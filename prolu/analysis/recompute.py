@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prolu.analysis.bias_stats import bias_statistics
+from prolu.analysis.bias_stats import bias_statistics, row_norms
 from prolu.analysis.metrics import dead_latents
 from prolu.models.artifacts import ArtifactFolder
 from prolu.models.saved import (
@@ -44,7 +44,7 @@ def recompute_bias_statistics(path: str | Path) -> BiasSnapshot:
         sae.gate_bias,
         alive=~dead_latents(found["tokens_since_fired"], window=config.spec.training.dead_window_tokens),
         firing_frequency=found["firing_frequency"],
-        decoder_norms=torch.linalg.vector_norm(sae.W_dec, dim=1),
+        decoder_norms=row_norms(sae.W_dec),
         previous=_snapshot_before(config.step, found["snapshot_step"], found["snapshot_b"]),
     )
     return BiasSnapshot(step=config.step, tokens=config.tokens, statistics=statistics)

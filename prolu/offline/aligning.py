@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from prolu.analysis.gradient_alignment import gradient_alignment
 from prolu.models.saved import CheckpointError
 from prolu.offline.checkpoints import coefficient_of, open_checkpoint
 from prolu.offline.reading import DataDir, DataFile, DataRoots, Hub, open_data
+from prolu.spec.base import LARGEST
 from prolu.spec.document import parse, validate
 from prolu.spec.report import Alignment
 from prolu.spec.training import GradientAlignmentSpec
@@ -19,9 +19,9 @@ from prolu.spec.training import GradientAlignmentSpec
 
 def _weighable(coefficient: float | None) -> float | None:
     """Refuse what no loss can be weighed with. Raises BadParameter."""
-    if coefficient is None or 0 <= coefficient < math.inf:
+    if coefficient is None or 0 <= coefficient <= LARGEST:
         return coefficient
-    raise typer.BadParameter(f"must be a finite number of at least 0; got {coefficient:g}.")
+    raise typer.BadParameter(f"must be a number from 0 to {LARGEST:g}; got {coefficient:g}.")
 
 
 def align(
@@ -66,7 +66,7 @@ def align(
         why = f"the held-out data hold no more of {spec.batch_size} activations."
         typer.echo(f"prolu: {used} of {spec.batches} batches {were} used: {why}", err=True)
     if as_json:
-        typer.echo(json.dumps([alignment.model_dump() for alignment in found]))
+        typer.echo(json.dumps([alignment.model_dump() for alignment in found], allow_nan=False))
         return
     typer.echo(_ROW.format("update of", "toward", "bandwidth", "group", "cosine", "+-", "n", "estimator"))
     for alignment in found:

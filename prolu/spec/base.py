@@ -71,6 +71,10 @@ def _storable(text: str, place: tuple[str | int, ...]) -> None:
 # Numbers are strict: a string or a boolean where a number belongs is a mistake, never a number.
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True), AfterValidator(_without_negative_zero)]
+# Training counts in float32, which ends at 3.4e38 and 1.2e-38. A weight beyond these would be infinite there, or nothing.
+LARGEST, LEAST = 1e30, 1e-30
+# What is added to activations, or divides them, is squared as well, and more than once: these stay far from both ends.
+Size = Annotated[Number, Field(ge=1e-6, le=1e6)]
 Flag = Annotated[bool, Field(strict=True)]
 Version = Annotated[Literal[1], BeforeValidator(_not_boolean)]
 # A value whose place, and so whose type, is known only once the sweep is expanded.

@@ -37,7 +37,7 @@ class SyntheticData(_Data):
     """Number of ground-truth features, unit vectors drawn once from `seed`. Default 256, four times the toy's d_in."""
     active_features: Annotated[Number, Field(gt=0)] = 8.0
     """Mean number of features active in one sample, each with probability active_features / n_features. Default 8."""
-    noise_std: Annotated[Number, Field(ge=0)] = 0.01
+    noise_std: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
     magnitudes: Magnitudes = "uniform"
     """Law of an active feature's magnitude, of mean 1: uniform on [0.5, 1.5], the default, or log-normal with sigma 0.5."""

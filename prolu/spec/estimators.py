@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prolu.spec.base import Number, Spec
+from prolu.spec.base import Number, Size, Spec
 
 Weight = Annotated[Number, Field(ge=-100, le=100)]
 
@@ -58,7 +58,7 @@ class ExpKernel(Spec):
 
 
 class _Windowed(Spec):
-    epsilon: Annotated[Number, Field(gt=0)] = 0.05
+    epsilon: Size = 0.05
     """Bandwidth, in units of m + b. Default 0.05, near 0.001 * sqrt(2304): the JumpReLU paper's 0.001 is for unit-norm input."""
 
 

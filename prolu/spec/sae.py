@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec, refusal
+from prolu.spec.base import LARGEST, Integer, Number, Size, Spec, refusal
 from prolu.spec.estimators import Estimator, Ste
 
 Width = Annotated[Integer, Field(ge=1, le=4_194_304)]
@@ -17,7 +17,7 @@ class _Sae(Spec):
     """Number of latents."""
     decoder_norm: Literal["unit", "free"] = "unit"
     """`unit`, the post's and the default: rows renormalised after each step, the parallel part of their gradient removed."""
-    decoder_init_norm: Annotated[Number, Field(gt=0)] = 1.0
+    decoder_init_norm: Size = 1.0
     """Norm of a decoder row at the start; with `unit` it must be 1, the default. W_enc starts as its transpose (the post)."""
     b_dec_init: Literal["zero", "mean", "geometric_median"] = "zero"
     """Where b_dec starts: `zero`, the post's and the default, or the mean or geometric median of the first 8,192 activations."""
@@ -55,9 +55,9 @@ class JumpReluSae(_Sae):
 
     kind: Literal["jumprelu"] = "jumprelu"
     """Tag of the union."""
-    bandwidth: Annotated[Number, Field(gt=0)] = 0.05
+    bandwidth: Size = 0.05
     """Width epsilon of the rectangle kernel, in units of z. Default 0.05: the paper's 0.001 for unit-norm input * sqrt(2304)."""
-    initial_threshold: Annotated[Number, Field(ge=0)] = 0.5
+    initial_threshold: Annotated[Number, Field(ge=0, le=1e6)] = 0.5
     """theta at the start, in units of z. Default 0.5: it moves by about lr per step, and the paper trains far longer."""
 
 
@@ -66,7 +66,7 @@ class GatedSae(_Sae):
 
     kind: Literal["gated"] = "gated"
     """Tag of the union."""
-    auxiliary_coefficient: Annotated[Number, Field(ge=0)] = 1.0
+    auxiliary_coefficient: Annotated[Number, Field(ge=0, le=LARGEST)] = 1.0
     """Weight of reconstructing x from relu(m + b_gate) through a detached decoder. Default 1, the paper's."""
 
 
@@ -75,7 +75,7 @@ class _TopK(_Sae):
     """Latents that fire per token; of a batch kind, on average."""
     aux_k: Annotated[Integer, Field(ge=0, le=4_194_304)] | None = None
     """Dead latents that model the error in AuxK; by default the power of two nearest to d_in / 2, at most d_sae; 0 none."""
-    aux_coefficient: Annotated[Number, Field(ge=0)] = 1 / 32
+    aux_coefficient: Annotated[Number, Field(ge=0, le=LARGEST)] = 1 / 32
     """alpha, the weight of AuxK. Default 1/32 (Gao 2024, section 2.4)."""
 
     @model_validator(mode="after")

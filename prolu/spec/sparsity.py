@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Number, Spec, refusal
+from prolu.spec.base import LARGEST, LEAST, Integer, Number, Size, Spec, refusal
 
 
 class L0Controller(Spec):
@@ -15,7 +15,7 @@ class L0Controller(Spec):
     lambda stays within a factor of 1e4 of `coefficient`, either way: there it waits if the target is out of reach.
     """
 
-    target_l0: Annotated[Number, Field(gt=0)]
+    target_l0: Annotated[Number, Field(ge=1e-6)]
     """Mean number of active latents per token to reach."""
     rate: Annotated[Number, Field(gt=0, le=1)] = 0.003
     """How fast lambda follows, per step. Default 0.003: an e-fold in 333 steps while l0 is off by e or more; our choice."""
@@ -33,7 +33,7 @@ class NoPenalty(Spec):
 class Penalty(Spec):
     """What all penalties have in common."""
 
-    coefficient: Annotated[Number, Field(ge=0)]
+    coefficient: Annotated[Number, Field(ge=0, le=LARGEST)]
     """lambda, the weight of the penalty beside the reconstruction loss. Its scale depends on `training.reconstruction`."""
     warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Steps over which the coefficient rises linearly from 0. Default 0, as in the post."""
@@ -42,9 +42,10 @@ class Penalty(Spec):
 
     @model_validator(mode="after")
     def _controller_can_steer(self) -> Self:
-        if self.controller is not None and self.coefficient == 0:
+        if self.controller is not None and self.coefficient < LEAST:
             raise refusal(
-                "is 0, and a controller only multiplies it; begin with a small one such as 1e-4", "coefficient"
+                f"is {self.coefficient:g}, and a controller only multiplies it; begin with a small one such as 1e-4",
+                "coefficient",
             )
         return self
 
@@ -61,7 +62,7 @@ class SqrtL1(Penalty):
 
     kind: Literal["sqrt_l1"] = "sqrt_l1"
     """Tag of the union."""
-    epsilon: Annotated[Number, Field(gt=0)] = 1e-6
+    epsilon: Annotated[Number, Field(ge=1e-12, le=1e6)] = 1e-6
     """Keeps the gradient finite at acts = 0. Default 1e-6, as in the post."""
 
 
@@ -77,7 +78,7 @@ class Tanh(Penalty):
 
     kind: Literal["tanh"] = "tanh"
     """Tag of the union."""
-    scale: Annotated[Number, Field(gt=0)] = 4.0
+    scale: Size = 4.0
     """How soon an act counts as one. Default 4, Anthropic's."""
 
 

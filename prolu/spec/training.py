@@ -6,12 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Flag, Integer, Number, Spec, refusal
+from prolu.spec.base import LARGEST, LEAST, Flag, Integer, Number, Size, Spec, refusal
 from prolu.spec.estimators import Estimator, ReluLike, Ste, SteBiasOnly, SteInputOnly
 
 
 class _Optimizer(Spec):
-    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[Number, Field(ge=LEAST, le=LARGEST)] = 1e-3
     """Peak learning rate. Default 1e-3, the author's final runs."""
 
 
@@ -20,7 +20,7 @@ class _AdamLike(_Optimizer):
     """Decay of the first moment. Default 0.9, torch's."""
     beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Decay of the second moment. Default 0.999, torch's."""
-    epsilon: Annotated[Number, Field(gt=0)] = 1e-8
+    epsilon: Annotated[Number, Field(ge=LEAST, le=1e6)] = 1e-8
     """Added to the denominator. Default 1e-8, torch's."""
 
 
@@ -36,7 +36,7 @@ class AdamWSpec(_AdamLike):
 
     kind: Literal["adamw"] = "adamw"
     """Tag of the union."""
-    weight_decay: Annotated[Number, Field(ge=0)] = 0.01
+    weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
     """Share of a weight lost per step and unit of learning rate. Default 0.01, torch's."""
 
 
@@ -68,7 +68,7 @@ class ResamplingSpec(Spec):
     """No resample after this step; by default none in the last `every_steps` of the run, so that the last one settles."""
     samples: Annotated[Integer, Field(ge=1, le=10_000_000)] = 8_192
     """Activations, read from the stream, of which new rows are drawn, each once. Default 8192; Bricken 2023 took 819200."""
-    encoder_scale: Annotated[Number, Field(gt=0)] = 0.2
+    encoder_scale: Size = 0.2
     """Norm of a new encoder column over the mean norm of the living. Default 0.2 (Bricken 2023, and the post)."""
     lr_warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 100
     """Steps after each resample over which the learning rate rises again from 0. Default 100; our choice."""
@@ -84,7 +84,7 @@ class GradientAlignmentSpec(Spec):
         SteInputOnly(),
     ]
     """Estimators to compare on the weights that were trained. Default the four of the post's discussion."""
-    bandwidths: Annotated[list[Annotated[Number, Field(gt=0)]], Field(min_length=1, max_length=32)] = [
+    bandwidths: Annotated[list[Size], Field(min_length=1, max_length=32)] = [
         0.01,
         0.03,
         0.1,
@@ -114,7 +114,7 @@ class TrainingSpec(Spec):
     """Last steps, over which the learning rate falls to 0. Default 0."""
     lr_decay: Literal["linear", "cosine"] = "linear"
     """How it falls there: along a line, the default and the post's, or half a cosine."""
-    gradient_clip_norm: Annotated[Number, Field(gt=0)] | None = None
+    gradient_clip_norm: Annotated[Number, Field(ge=LEAST, le=LARGEST)] | None = None
     """Scale gradients down to this norm, over all parameters together; by default never."""
     resampling: ResamplingSpec | None = None
     """Revive dead latents; by default not."""

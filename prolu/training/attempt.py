@@ -82,6 +82,7 @@ class Attempt:
         if resume_from is None:
             if self._spec.sae.b_dec_init != "zero":
                 learner.initialise(self._next_activations(_FIRST_ACTIVATIONS))
+                learner.require_finite()
             self._snapshot()
         else:
             learner.restore(load_checkpoint(self._checkpoints.root, resume_from))

@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-
-from prolu.analysis.bias_stats import bias_statistics
+from prolu.analysis.bias_stats import bias_statistics, row_norms
 from prolu.analysis.evaluation import evaluate
 from prolu.analysis.gradient_alignment import gradient_alignment
 from prolu.analysis.metrics import MetricSums, dead_fraction
@@ -81,7 +79,7 @@ class Reporter:
             learner.sae.gate_bias.detach(),
             alive=~firing.dead,
             firing_frequency=firing.frequency,
-            decoder_norms=torch.linalg.vector_norm(learner.sae.W_dec.detach(), dim=1),
+            decoder_norms=row_norms(learner.sae.W_dec.detach()),
             previous=learner.biases.before(learner.steps_done),
         )
         self._sink(BiasSnapshot(step=learner.steps_done, tokens=learner.tokens, statistics=statistics))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prolu.analysis.bias_stats import BINS, JOINT_BINS, bias_statistics
+from prolu.analysis.bias_stats import BINS, JOINT_BINS, bias_statistics, row_norms
 from prolu.spec.report import QUANTILES, BiasStatistics, Distribution, JointHistogram
 
 BIASES = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=50)
@@ -211,3 +211,15 @@ def test_a_snapshot_adds_at_most_8_kilobytes_to_a_report_however_many_latents_th
         previous=None,
     )
     assert len(statistics.model_dump_json(include={"density", "bias_by_frequency", "bias_by_decoder_norm"})) < 8_000
+
+
+def test_norms_and_biases_as_large_as_float32_goes_have_statistics() -> None:
+    largest = torch.finfo(torch.float32).max
+    b, norms = torch.tensor([-largest, largest]), row_norms(torch.full((2, 4), largest))
+    assert norms.tolist() == pytest.approx([2 * largest] * 2)
+    assert row_norms(torch.ones(2, 4)).dtype == torch.float32
+    statistics = bias_statistics(b, alive=b > 0, firing_frequency=torch.zeros(2), decoder_norms=norms, previous=(0, -b))
+    assert statistics.change is not None
+    assert statistics.change.sign_flips == 2
+    assert sum(map(sum, statistics.bias_by_decoder_norm.counts)) == 2
+    assert "NaN" not in statistics.model_dump_json()

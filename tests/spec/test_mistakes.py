@@ -30,7 +30,7 @@ def test_the_run_that_the_others_spoil_is_valid(run, mistakes):
         ("sparsity.coefficient", "1e-3", "must be a number; got '1e-3', which is text; write digits without quotes."),
         ("sparsity.coefficient", True, "must be a number; got true."),
         ("sparsity.coefficient", 10**400, "must be a number; got " + "1" + "0" * 79 + "…."),
-        ("training.optimizer.learning_rate", 0, "must be greater than 0; got 0."),
+        ("training.optimizer.learning_rate", 0, "must be at least 1e-30; got 0."),
         ("training.optimizer.beta1", 1, "must be less than 1; got 1."),
         ("training.seed", BIG, f"must be less than {BIG}; got {BIG}."),
         ("training.dead_window_tokens", BIG, f"must be less than {BIG}; got {BIG}."),

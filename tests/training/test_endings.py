@@ -11,6 +11,7 @@ from torch import Tensor
 from prolu.data.places import Interrupted
 from prolu.data.synthetic import SyntheticSource
 from prolu.models import load_sae
+from prolu.spec.data import SyntheticData
 from prolu.spec.report import (
     CheckpointWritten,
     Failed,
@@ -18,9 +19,11 @@ from prolu.spec.report import (
     Progress,
     Report,
     Stopped,
+    Succeeded,
 )
 from prolu.spec.run import RunSpec
 from prolu.training import CheckpointStore, load_checkpoint
+from tests.training.conftest import DATA
 from tests.training.running import run, steps_of, stop_at, without_progress
 
 SpecMaker = Callable[..., RunSpec]
@@ -147,6 +150,48 @@ def test_an_absurd_learning_rate_ends_as_nan_loss_with_only_finite_reports(
         assert "NaN" not in report.model_dump_json()
     for file in tmp_path.rglob("sae.safetensors"):
         assert all(torch.isfinite(parameter).all() for parameter in load_sae(file).parameters())
+
+
+FREE = {"kind": "relu", "d_sae": 40, "decoder_norm": "free"}
+L1_FREE = {"kind": "l1_decoder_norm", "coefficient": 1e30}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"sae": {"kind": "jumprelu", "d_sae": 40, "initial_threshold": 1e6, "bandwidth": 1e-6}},
+        {"sae": {**FREE, "decoder_init_norm": 1e6}, "sparsity": L1_FREE},
+        {
+            "sae": FREE,
+            "sparsity": {**L1_FREE, "coefficient": 1.0},
+            "training": {"optimizer": {"kind": "adam", "learning_rate": 1e30}},
+        },
+        {"data": {**DATA.model_dump(), "noise_std": 1e6}},
+    ],
+    ids=["threshold", "decoder", "rate", "noise"],
+)
+def test_the_largest_numbers_of_the_language_train_or_end_as_nan_loss(
+    make_spec: SpecMaker, store: CheckpointStore, parts: dict[str, Any]
+) -> None:
+    every_step = {"steps": 3, "lr_warmup_steps": 0, "lr_decay_steps": 0, "bias_snapshot_every_steps": 1}
+    spec = make_spec(**parts | {"training": every_step | parts.get("training", {})})
+    assert isinstance(spec.data, SyntheticData)
+    outcome, reports = run(spec, SyntheticSource(spec.data), store)
+    assert isinstance(outcome, Succeeded) or (isinstance(outcome, Failed) and outcome.failure_class == "nan_loss")
+    assert all("NaN" not in report.model_dump_json() for report in reports)
+
+
+def test_a_start_that_is_not_finite_ends_as_nan_loss_before_anything_is_reported(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    class Spoilt(SyntheticSource):
+        def batch(self, step: int, batch_size: int) -> Tensor:
+            return super().batch(step, batch_size).fill_(float("inf"))
+
+    spec = make_spec(sae={"kind": "prolu", "d_sae": 40, "b_dec_init": "mean"})
+    outcome, reports = run(spec, Spoilt(source._spec), store)
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure_class, outcome.step, reports) == ("nan_loss", 0, [])
 
 
 def test_stopping_a_run_whose_loss_is_nan_writes_no_checkpoint(
