@@ -13,16 +13,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import safetensors.torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+import safetensors
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from prolu.export.sae_lens import CFG, WEIGHTS
 from prolu.models.sae import Sae, sae_of
-from prolu.models.saved import CheckpointError, require_same_layout
 from prolu.spec.data import Normalisation
 from prolu.spec.sae import GatedSae, JumpReluSae, ReluSae, SaeSpec, TopKSae
 
@@ -51,8 +51,8 @@ class _Cfg(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     architecture: str
-    d_in: int
-    d_sae: int
+    d_in: Annotated[int, Field(ge=1, le=1_048_576)]
+    d_sae: Annotated[int, Field(ge=1, le=4_194_304)]
     apply_b_dec_to_input: bool = True
     normalize_activations: str = "none"
     reshape_activations: str = "none"
@@ -79,12 +79,8 @@ def load_sae_lens(path: str | Path) -> ImportedSae:
     except ValidationError as error:
         why = error.errors(include_url=False)[0]["msg"]
         raise SaeLensError(f"{folder / CFG} describes no autoencoder that can be: {why}.") from error
-    weights = _read_weights(folder / WEIGHTS)
+    weights = _read_weights(folder / WEIGHTS, spec, cfg.d_in)
     sae = sae_of(spec, cfg.d_in)
-    try:
-        require_same_layout(weights, sae.state_dict(), where=str(folder / WEIGHTS))
-    except CheckpointError as error:
-        raise SaeLensError(str(error)) from error
     if cfg.rescale_acts_by_decoder_norm and isinstance(spec, TopKSae):
         weights = _with_norms_in_the_encoder(weights)
     if not cfg.apply_b_dec_to_input:
@@ -99,7 +95,7 @@ def _read_cfg(path: Path) -> _Cfg:
     except FileNotFoundError as error:
         raise SaeLensError(f"{path} does not exist; name a folder that SAELens saved.") from error
     except (OSError, ValueError) as error:
-        why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
+        why = _first_of(error) if isinstance(error, ValidationError) else error
         raise SaeLensError(f"{path} cannot be read as SAELens' config: {why}. Take another copy.") from error
     version = str(cfg.metadata.get("sae_lens_version", "none"))
     major = version.split(".")[0]
@@ -128,14 +124,43 @@ def _spec(cfg: _Cfg, folder: Path) -> SaeSpec:
             )
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, and it is {first['input']!r}"
+
+
+def _read_weights(path: Path, spec: SaeSpec, d_in: int) -> dict[str, Tensor]:
+    """Return the weights in float32. Their shapes are compared before they take memory: a damaged cfg.json may say any."""
     try:
-        tensors = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            _require_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, spec, d_in, path)
+            weights = {name: file.get_tensor(name).float() for name in names}
     except FileNotFoundError as error:
         raise SaeLensError(f"{path} does not exist; name a folder that SAELens saved.") from error
     except (OSError, SafetensorError) as error:
         raise SaeLensError(f"{path} is not a whole safetensors file ({error}); take another copy.") from error
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise SaeLensError(
+                f"{path} holds {name} with NaN or infinite numbers; take another copy or train it again."
+            )
+    return weights
+
+
+def _require_shapes(found: dict[str, tuple[int, ...]], spec: SaeSpec, d_in: int, path: Path) -> None:
+    with torch.device("meta"):  # shapes without memory
+        expected = {name: tuple(tensor.shape) for name, tensor in sae_of(spec, d_in).state_dict().items()}
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise SaeLensError(
+                f"{path} holds {name} {_shape(found.get(name))} where {CFG} asks for {_shape(expected.get(name))}; "
+                "they are not of one autoencoder. Take another copy of both."
+            )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else f"({', '.join(map(str, shape))})"
 
 
 def _with_norms_in_the_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:

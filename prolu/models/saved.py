@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import safetensors.torch
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
@@ -90,6 +91,11 @@ def load_sae(path: str | Path) -> Sae:
     weights = read_tensors(folder, WEIGHTS, manifest)
     sae = sae_of(config.spec.sae, config.d_in)
     require_same_layout(weights, sae.state_dict(), where=f"{folder.url}/{WEIGHTS}")
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{folder.url}/{WEIGHTS} holds {name} with NaN or infinite numbers; take another copy."
+            )
     sae.load_state_dict(weights)
     return sae
 

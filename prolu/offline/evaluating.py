@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated
 
 import typer
@@ -29,10 +30,16 @@ def evaluate(
     source = open_data(opened, data, data_dir=data_dir, roots=data_root, hub=hub)
     metrics = measure(opened.sae, source, batch_size=batch_size)
     frequencies = firing_frequencies(opened.sae, source, batch_size=batch_size)
+    endless = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if endless:
+        why = "weights or activations are too large for float32, or the activations are all alike."
+        typer.echo(f"prolu: not finite: {', '.join(endless)}; {why}", err=True)
     if as_json:
         step = None if opened.config is None else opened.config.step
         density = density_histogram(frequencies).model_dump()
-        typer.echo(json.dumps({"kind": opened.sae.spec.kind, "step": step, "metrics": metrics, "density": density}))
+        told = {name: None if name in endless else value for name, value in metrics.items()}  # JSON has no NaN
+        answer = {"kind": opened.sae.spec.kind, "step": step, "metrics": told, "density": density}
+        typer.echo(json.dumps(answer, allow_nan=False))
         return
     for name, value in metrics.items():
         typer.echo(f"{name:<20}{value:.6g}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from prolu.export import SaeLensError, load_sae_lens, write_exports
 from tests.export.cases import Case, make_case
@@ -57,7 +58,12 @@ def test_a_decoder_that_is_not_subtracted_from_the_input_is_taken_into_the_biase
         ({"metadata": {"sae_lens_version": "5.9.1"}}, "version 5.9.1.*load it with SAELens 6"),
         ({"metadata": {}}, "version none"),
         ({"d_in": "twelve"}, "cannot be read as SAELens' config"),
-        ({"d_in": 13}, "holds W_dec"),
+        ({"d_in": 13}, r"holds W_dec \(40, 12\) where cfg.json asks for \(40, 13\); they are not of one autoencoder"),
+        ({"d_in": 0}, "d_in: Input should be greater than or equal to 1, and it is 0. Take another copy"),
+        ({"d_in": -4}, "d_in: Input should be greater than or equal to 1, and it is -4"),
+        ({"d_sae": -4}, "d_sae: Input should be greater than or equal to 1, and it is -4"),
+        ({"d_in": 2**62}, "d_in: Input should be less than or equal to 1048576"),
+        ({"d_in": 2**20, "d_sae": 2**22}, r"holds W_dec \(40, 12\) where cfg.json asks for \(4194304, 1048576\)"),
         ({"architecture": "standard"}, "holds b_enc nothing"),
         ({"architecture": "topk", "k": 41}, "describes no autoencoder"),
     ],
@@ -65,6 +71,16 @@ def test_a_decoder_that_is_not_subtracted_from_the_input_is_taken_into_the_biase
 def test_what_ours_do_not_do_is_refused_in_a_sentence(folder: Path, changes: dict[str, Any], sentence: str) -> None:
     change(folder, **changes)
     with pytest.raises(SaeLensError, match=sentence):
+        load_sae_lens(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(folder: Path, value: float) -> None:
+    path = folder / "sae_weights.safetensors"
+    weights = load_file(path)
+    weights["W_enc"][3, 1] = value
+    save_file(weights, path)
+    with pytest.raises(SaeLensError, match=r"sae_weights\.safetensors holds W_enc with NaN or infinite numbers"):
         load_sae_lens(folder)
 
 

@@ -122,6 +122,13 @@ def test_weights_of_another_precision_are_refused(folder: Path, sae: Sae) -> Non
         load_sae(folder)
 
 
+def test_weights_that_are_not_finite_are_refused_by_name(folder: Path, sae: Sae) -> None:
+    spoilt = sae.state_dict() | {"W_enc": torch.full((6, 10), torch.nan)}
+    safetensors.torch.save_file(spoilt, folder / "sae.safetensors")
+    with pytest.raises(CheckpointError, match=r"sae\.safetensors holds W_enc with NaN or infinite numbers"):
+        load_sae(folder)
+
+
 def test_foreign_weights_are_refused(folder: Path) -> None:
     safetensors.torch.save_file({"encoder": torch.zeros(3)}, folder / "sae.safetensors")
     with pytest.raises(CheckpointError, match="belongs to another run"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from prolu.export import export_checkpoint
 from prolu.offline import __main__ as command
@@ -49,6 +50,20 @@ def test_evaluate_measures_what_the_run_measured_at_its_end(run: Run, capsys: py
     assert sum(answer["density"]["counts"]) == 40
     table = dict(line.split() for line in Answer(capsys, "evaluate", run.folder).out.splitlines())
     assert float(table["fvu"]) == pytest.approx(expected["fvu"], rel=1e-5)
+
+
+def test_evaluate_says_what_is_not_finite_and_writes_json_all_the_same(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(f"{run.folder}/sae.safetensors")
+    save_file(weights | {"W_dec": weights["W_dec"] * 3e38}, tmp_path / "sae.safetensors")
+    (tmp_path / "config.json").write_bytes(Path(run.folder, "config.json").read_bytes())
+    answer = Answer(capsys, "evaluate", str(tmp_path), "--json")
+    assert answer.json["metrics"]["mse"] is None
+    assert answer.json["metrics"]["l0"] >= 0
+    assert "NaN" not in answer.out + answer.err
+    assert "Infinity" not in answer.out
+    assert answer.err.startswith("prolu: not finite: mse")
 
 
 def test_evaluate_takes_other_data_in_the_scale_of_the_checkpoint(
