@@ -5,11 +5,11 @@ The language only; `service.domain.expansion` turns it into runs.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from prolu.spec.base import Integer, Plain, Spec, Version
+from prolu.spec.base import Integer, Plain, Spec, Version, refusal
 from prolu.spec.text import Label, Name, SpecPath
 
 Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
@@ -44,3 +44,12 @@ class SweepSpec(Spec):
     """Train every point once with each of these as `training.seed`, so that results have an error; by default once, as it is."""
     max_concurrent: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = None
     """At most so many runs of this sweep train at once; no limit by default."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        first: dict[int, int] = {}
+        for index, seed in enumerate(self.seeds):
+            if seed in first:
+                raise refusal(f"is {seed}, as is seeds.{first[seed]}; remove one of the two", "seeds", index)
+            first[seed] = index
+        return self

@@ -298,3 +298,10 @@ def test_a_pointer_escapes_as_rfc_6901_says():
     assert Mistake(("a/b", "~", 0), "").pointer == "/a~1b/~0/0"
     assert Mistake((), "").pointer == ""
     assert Mistake(("a", 0, "b"), "").path == "a.0.b"
+
+
+def test_a_seed_that_stands_twice_is_told_where_it_stands_again(run, mistakes):
+    assert mistakes({"base": run, "seeds": [3, 4, 5]}, SweepSpec) == []
+    assert mistakes({"base": run, "seeds": [3, 0, 0, 3]}, SweepSpec) == [
+        ("/seeds/2", "seeds.2 is 0, as is seeds.1; remove one of the two.")
+    ]

@@ -132,11 +132,6 @@ def test_seeds_beside_another_list_of_seeds_are_refused(changes: dict[str, Any],
     )
 
 
-def test_a_seed_that_stands_twice_is_refused() -> None:
-    (mistake,) = refused(seeds=[4, 4])
-    assert "are the same run" in mistake.sentence
-
-
 def test_expanding_leaves_the_base_alone() -> None:
     spec = sweep(variants=[{"name": "a", "set": {"sae.kind": "relu", "sae.d_sae": 3}}])
     expand(spec)
