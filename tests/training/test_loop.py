@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from prolu.analysis import evaluate
+from prolu.analysis.gradient_alignment import gradient_alignment
 from prolu.data.synthetic import SyntheticSource
 from prolu.models import load_sae
 from prolu.models.initialisation import initialise_b_dec
 from prolu.spec.report import (
+    Alignment,
     BiasSnapshot,
     CheckpointWritten,
     DiagnosticsMeasured,
@@ -24,6 +26,7 @@ from prolu.spec.report import (
     Succeeded,
 )
 from prolu.spec.run import RunSpec
+from prolu.spec.training import GradientAlignmentSpec
 from prolu.training import CheckpointStore, Learner, load_checkpoint
 from tests.training.running import Clock, run, steps_of, without_progress
 
@@ -205,6 +208,32 @@ def test_estimators_are_compared_after_the_last_step_and_before_its_checkpoint(
     assert isinstance(measured, DiagnosticsMeasured)
     assert measured.step == 40
     assert measured.gradient_alignment
+
+
+def test_estimators_are_compared_at_the_lambda_that_the_run_had_come_to(
+    make_spec: SpecMaker, source: SyntheticSource, store: CheckpointStore
+) -> None:
+    steered = {"kind": "l1", "coefficient": 0.01, "controller": {"target_l0": 1.0, "rate": 0.2}}
+    alignment = {"estimators": [{"kind": "ste"}], "batches": 2, "batch_size": 64, "bandwidths": [0.1]}
+    spec = make_spec(sparsity=steered, training={"gradient_alignment": alignment})
+    _, reports = run(spec, source, store)
+    (measured,) = (report for report in reports if isinstance(report, DiagnosticsMeasured))
+    final = next(report for report in reports if isinstance(report, CheckpointWritten) and report.final)
+    learner = Learner(spec, source.d_in, data_identity=source.identity)
+    learner.restore(load_checkpoint(store.root, final.path))
+
+    def at(coefficient: float) -> list[Alignment]:
+        return gradient_alignment(
+            learner.sae,
+            source,
+            GradientAlignmentSpec.model_validate(alignment),
+            sparsity=spec.sparsity,
+            over="mean",
+            coefficient=coefficient,
+        )
+
+    assert measured.gradient_alignment == at(learner.coefficient)
+    assert measured.gradient_alignment != at(0.01)
 
 
 def test_training_learns_and_moves_the_biases(

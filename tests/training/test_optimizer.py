@@ -12,9 +12,9 @@ from prolu.spec.training import AdamSpec, AdamWSpec, MuonSpec, OptimizerSpec, RA
 from prolu.training.optimizer import Optimizer
 
 SPECS = [
-    AdamSpec(learning_rate=0.01, beta1=0.8),
-    AdamWSpec(learning_rate=0.01, weight_decay=0.5),
-    RAdamSpec(learning_rate=0.01, beta2=0.9),
+    AdamSpec(learning_rate=0.01, beta1=0.8, beta2=0.99, epsilon=1e-3),
+    AdamWSpec(learning_rate=0.01, beta1=0.7, beta2=0.98, epsilon=2e-3, weight_decay=0.5),
+    RAdamSpec(learning_rate=0.01, beta1=0.6, beta2=0.9, epsilon=3e-3),
     MuonSpec(learning_rate=0.01, momentum=0.9),
 ]
 by_kind = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
@@ -37,14 +37,14 @@ def as_torch_would(sae: Sae, spec: OptimizerSpec) -> list[torch.optim.Optimizer]
     matrices, vectors = ([named[name] for name in names] for names in (MATRICES, VECTORS))
     match spec:
         case AdamSpec():
-            return [torch.optim.Adam(named.values(), 0.01, (0.8, 0.999), 1e-8)]
+            return [torch.optim.Adam(named.values(), 0.01, (0.8, 0.99), 1e-3)]
         case AdamWSpec():
             return [
-                torch.optim.AdamW(matrices, 0.01, weight_decay=0.5),
-                torch.optim.AdamW(vectors, 0.01, weight_decay=0),
+                torch.optim.AdamW(matrices, 0.01, (0.7, 0.98), 2e-3, weight_decay=0.5),
+                torch.optim.AdamW(vectors, 0.01, (0.7, 0.98), 2e-3, weight_decay=0),
             ]
         case RAdamSpec():
-            return [torch.optim.RAdam(named.values(), 0.01, (0.9, 0.9))]
+            return [torch.optim.RAdam(named.values(), 0.01, (0.6, 0.9), 3e-3)]
         case MuonSpec():
             muon = torch.optim.Muon(matrices, 0.01, 0, momentum=0.9, adjust_lr_fn="match_rms_adamw")
             return [muon, torch.optim.Adam(vectors, 0.01)]
