@@ -1,7 +1,8 @@
 """JumpReLU with a trained threshold, and the L0 that trains it: both through a rectangle kernel of the pre-activation.
 
 z = m + b is the pre-activation, theta the threshold, eps the bandwidth in units of z, K(u) = 1[|u| < 1/2], strict.
-Source: Rajamanoharan 2024, arXiv 2407.14435, section 3 and the pseudo-code of its appendix.
+Source: Rajamanoharan 2024, arXiv 2407.14435, section 3 and the pseudo-code of its appendix, which passes z through a ReLU
+before step and threshold; here it is not, which differs only where theta < eps / 2.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def step_l0(z: Float[Tensor, "batch d_sae"], theta: Float[Tensor, " d_sae"], *, 
     """Return the mean over the batch of sum_i 1[z_i > theta_i], in float32 at least: a step of the pre-activation.
 
     Gradient for theta: the mean over the batch of -(1 / eps) K((z - theta) / eps), times g; none for z.
-    Of an empty batch it is 0. Keeps d_sae numbers. Counts nothing where z or theta is NaN; it shows in the acts.
+    Of an empty batch it is 0. Keeps d_sae numbers. Where z or theta is NaN the latent counts as fired; acts show the NaN.
     """
     l0: Tensor = _StepL0.apply(z, theta, bandwidth)
     return l0

@@ -1,7 +1,8 @@
 """What the nonlinearities compute, forward only. Knows nothing of gradients or of sparse autoencoders.
 
 Notation: `m` is the projection without the encoder bias, `b` the encoder bias, `T(z) = 1[z > 0]`, strict. acts come in the
-dtype of m; a bias or a threshold of higher precision moves the gate, never the dtype. Where m or b is NaN, acts are NaN.
+dtype of m; a bias or a threshold of higher precision moves the gate, never the dtype. Where m or b is NaN, acts are NaN;
+of m = inf and b = -inf, whose sum alone is NaN, relu is NaN and the others are m.
 `prolu.models.gradients` makes these differentiable; by themselves they take no tensor that requires a gradient.
 """
 

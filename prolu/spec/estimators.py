@@ -59,7 +59,7 @@ class ExpKernel(Spec):
 
 class _Windowed(Spec):
     epsilon: Size = 0.05
-    """Bandwidth, in units of m + b. Default 0.05, near 0.001 * sqrt(2304): the JumpReLU paper's 0.001 is for unit-norm input."""
+    """Width in m + b, for normalised input. Default 0.05; JumpReLU's 0.001 at unit norm is 0.06 at rms 1 (width 3584)."""
 
 
 class RectangleKernel(_Windowed):

@@ -20,7 +20,7 @@ class _Sae(Spec):
     decoder_init_norm: Size = 1.0
     """Norm of a decoder row at the start; with `unit` it must be 1, the default. W_enc starts as its transpose (the post)."""
     b_dec_init: Literal["zero", "mean", "geometric_median"] = "zero"
-    """Where b_dec starts: `zero`, the post's and the default, or the mean or geometric median of the first 8,192 activations."""
+    """Where b_dec starts: `zero`, the post's and the default, or mean or geometric median (Gao 2024) of the first 8,192 rows."""
 
 
 class ReluSae(_Sae):
@@ -56,7 +56,7 @@ class JumpReluSae(_Sae):
     kind: Literal["jumprelu"] = "jumprelu"
     """Tag of the union."""
     bandwidth: Size = 0.05
-    """Width epsilon of the rectangle kernel, in units of z. Default 0.05: the paper's 0.001 for unit-norm input * sqrt(2304)."""
+    """Width of the kernel in z, for normalised input. Default 0.05; the paper's 0.001 at norm 1 is 0.06 at rms 1 (width 3584)."""
     initial_threshold: Annotated[Number, Field(ge=0, le=1e6)] = 0.5
     """theta at the start, in units of z. Default 0.5: it moves by about lr per step, and the paper trains far longer."""
 

@@ -17,7 +17,7 @@ class _Optimizer(Spec):
 
 class _AdamLike(_Optimizer):
     beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    """Decay of the first moment. Default 0.9, torch's."""
+    """Decay of the first moment. Default 0.9, torch's; the Gated and JumpReLU papers use 0."""
     beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     """Decay of the second moment. Default 0.999, torch's."""
     epsilon: Annotated[Number, Field(ge=LEAST, le=1e6)] = 1e-8
@@ -125,7 +125,7 @@ class TrainingSpec(Spec):
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial weights and of resampling; the order of the data is that of `data.seed`. Default 0."""
     dead_window_tokens: Annotated[Integer, Field(ge=1, lt=2**63)] = 1_000_000
-    """A latent that has not fired on this many activations is dead; a run that reads fewer cannot tell. Default 1e6."""
+    """A latent silent on this many activations is dead; a run that reads fewer cannot tell. Default 1e6; Gao 2024 takes 1e7."""
     metrics_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] = 50
     """Steps between two points of the training metrics. Default 50."""
     evaluate_every_steps: Annotated[Integer, Field(ge=1, lt=2**63)] | None = None

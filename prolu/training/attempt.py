@@ -41,7 +41,9 @@ class Attempt:
     Before a step, if it is time: a resample, on activations that training reads next. After each step, in this order, what
     is due: training metrics, bias snapshot, evaluation, diagnostics, checkpoint. A checkpoint comes last, so that whoever
     accepts it in order has every report up to its step, and a resume repeats none before it. An evaluation that a stop
-    or a failure cuts short costs no weights: they are saved then, and the resume makes up for it.
+    or a failure cuts short costs no weights: they are saved then, and the resume makes up for it. One report comes twice
+    after a stop at step 0, which saves nothing: the first bias snapshot; and one after a stop during the closing
+    diagnostics, which the resume repeats with the evaluation before them: the last held-out metrics.
     """
 
     def __init__(

@@ -40,7 +40,8 @@ def train(
     the attempt ends as Stopped. What an evaluation missed by that the resume makes up for.
     `resume_from` is a checkpoint's folder below the root of `checkpoints`. On the CPU, a resumed run ends bit by bit as
     an undisturbed one with the same number of torch threads, which is the caller's to set, and its reports repeat those
-    since the checkpoint. `clock` (seconds) only spaces out progress.
+    since the checkpoint; a stop at step 0 or during the closing diagnostics repeats one report. `clock` (seconds) only
+    spaces out progress.
 
     Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
     checkpoint that cannot be written (`storage`) or exported (`user_error`), one to resume from that is damaged or foreign

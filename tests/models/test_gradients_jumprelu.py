@@ -127,8 +127,9 @@ def test_with_a_float32_threshold_bfloat16_moves_no_gate_and_sums_in_float32() -
 
 
 @pytest.mark.parametrize(("z", "theta"), [(math.nan, 0.5), (1.0, math.nan), (-1.0, math.nan)])
-def test_a_nan_shows_in_acts(z: float, theta: float) -> None:
+def test_a_nan_shows_in_acts_and_counts_as_fired(z: float, theta: float) -> None:
     assert jumprelu(torch.tensor([[z]]), torch.tensor([theta]), bandwidth=BANDWIDTH).isnan().all()
+    assert step_l0(torch.tensor([[z]]), torch.tensor([theta]), bandwidth=BANDWIDTH).item() == 1
 
 
 @pytest.mark.parametrize("z", [math.inf, -math.inf, 3e38, 1e-45, 0.0])

@@ -134,6 +134,12 @@ def test_an_infinite_bias_opens_or_shuts_the_gate_for_good() -> None:
     assert prolu(m.expand(2, 2), b).tolist() == [[0, 0], [pytest.approx(3e38), 0]]
 
 
+def test_where_infinities_cancel_relu_is_nan_and_an_infinite_projection_passes_the_gates() -> None:
+    m, b = torch.tensor([[math.inf]]), torch.tensor([-math.inf])
+    assert relu(m, b).isnan().all()
+    assert [each.item() for each in (prolu(m, b), prolu_hybrid(m, b), jumprelu(m, -b))] == [math.inf] * 3
+
+
 def test_keep_where_positive_is_a_product_with_the_step_function() -> None:
     values = torch.tensor([[1.0, -2.0, 3.0, math.inf]])
     z = torch.tensor([[0.1, 5.0, 0.0, -1.0]])
