@@ -104,7 +104,7 @@ def kind_of(value: Any) -> str:
 def _mistake(complaint: Any, document: Any, model: type[BaseModel]) -> Mistake:
     context = complaint.get("ctx", {})
     place = find(model, complaint["loc"])
-    location = place.location
+    location = _as_written(document, place.location)
     if complaint["type"] == "refusal":
         location += tuple(context["place"])
     elif complaint["type"] == "union_tag_invalid":
@@ -115,6 +115,16 @@ def _mistake(complaint: Any, document: Any, model: type[BaseModel]) -> Mistake:
     else:
         got = _value_at(document, location, otherwise=complaint.get("input"))
     return Mistake(location, _sentence(complaint, context, place, where, got))
+
+
+def _as_written(document: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Name keys as the document does: pydantic calls true and false, as YAML reads `yes` and `no`, 1 and 0."""
+    here, written = document, []
+    for part in location:
+        flags = [key for key in here if isinstance(key, bool) and key == part] if isinstance(here, Mapping) else []
+        written.append(flags[0] if flags else part)
+        here = _value_at(here, (part,), otherwise=None)
+    return tuple(written)
 
 
 def _sentence(complaint: Any, context: Mapping[str, Any], place: Place, where: str, got: Any) -> str:

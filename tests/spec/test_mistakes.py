@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prolu.client.wire import RunCreate, SweepCreate
-from prolu.spec import Mistake, SweepSpec
+from prolu.spec import Mistake, SpecError, SweepSpec, validate
 
 NAN = float("nan")
 BIG = 2**63
@@ -305,3 +305,10 @@ def test_a_seed_that_stands_twice_is_told_where_it_stands_again(run, mistakes):
     assert mistakes({"base": run, "seeds": [3, 0, 0, 3]}, SweepSpec) == [
         ("/seeds/2", "seeds.2 is 0, as is seeds.1; remove one of the two.")
     ]
+
+
+def test_a_key_that_yaml_reads_as_true_or_false_is_named_as_it_stands():
+    with pytest.raises(SpecError) as caught:
+        validate({"base": {False: [b"x"]}}, SweepSpec)
+    assert [mistake.location for mistake in caught.value.mistakes] == [("base", False), ("base", False, 0)]
+    assert caught.value.mistakes[0].sentence == "the key base.False must be text; got false."
