@@ -23,6 +23,7 @@ from torch import Tensor
 
 from prolu.export.sae_lens import CFG, WEIGHTS
 from prolu.models.sae import Sae, sae_of
+from prolu.models.saved import first_not_finite
 from prolu.spec.data import Normalisation
 from prolu.spec.sae import GatedSae, JumpReluSae, ReluSae, SaeSpec, TopKSae
 
@@ -140,11 +141,8 @@ def _read_weights(path: Path, spec: SaeSpec, d_in: int) -> dict[str, Tensor]:
         raise SaeLensError(f"{path} does not exist; name a folder that SAELens saved.") from error
     except (OSError, SafetensorError) as error:
         raise SaeLensError(f"{path} is not a whole safetensors file ({error}); take another copy.") from error
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise SaeLensError(
-                f"{path} holds {name} with NaN or infinite numbers; take another copy or train it again."
-            )
+    if (bad := first_not_finite(weights)) is not None:
+        raise SaeLensError(f"{path} holds {bad} with NaN or infinite numbers; take another copy or train it again.")
     return weights
 
 

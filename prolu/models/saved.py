@@ -91,11 +91,8 @@ def load_sae(path: str | Path) -> Sae:
     weights = read_tensors(folder, WEIGHTS, manifest)
     sae = sae_of(config.spec.sae, config.d_in)
     require_same_layout(weights, sae.state_dict(), where=f"{folder.url}/{WEIGHTS}")
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{folder.url}/{WEIGHTS} holds {name} with NaN or infinite numbers; take another copy."
-            )
+    if (bad := first_not_finite(weights)) is not None:
+        raise CheckpointError(f"{folder.url}/{WEIGHTS} holds {bad} with NaN or infinite numbers; take another copy.")
     sae.load_state_dict(weights)
     return sae
 
@@ -132,6 +129,11 @@ def require_same_layout(found: Mapping[str, Tensor], expected: Mapping[str, Tens
             f"{where} holds {name} {_layout(found.get(name))} where its spec asks for {_layout(expected.get(name))}; "
             "it belongs to another run. Load it with its own config.json."
         )
+
+
+def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """Name the first tensor that holds NaN or infinity, or None."""
+    return next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
 
 
 def _read_verified(folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None) -> bytes:

@@ -68,12 +68,12 @@ def _resampling_fits(training: TrainingSpec) -> None:
             *place,
             "until_step",
         )
-    last = training.steps - every if until is None else training.steps - 1
+    last = training.steps - every if until is None else min(until, training.steps - 1)
     if last < every:
         why = f"is {every}, and with the {training.steps} steps of the run no resample would come"
         rest = f" by step {last}, which leaves the last one every_steps to settle" if until is None else ""
         raise refusal(f"{why}{rest}; resample more often or train longer", *place, "every_steps")
-    newest = min(last, training.steps - 1 if until is None else until) // every * every
+    newest = last // every * every
     longest = max(training.steps - newest, every if newest > every else 0)
     if resampling.lr_warmup_steps > longest:
         raise refusal(
