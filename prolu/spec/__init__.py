@@ -26,7 +26,7 @@ from prolu.spec.estimators import (
 )
 from prolu.spec.mistakes import Mistake, SpecError, explain
 from prolu.spec.preset import Preset, named_preset, preset_names, unused_grids, with_preset
-from prolu.spec.resources import ResourcesSpec
+from prolu.spec.resources import LimitsSpec, ResourcesSpec
 from prolu.spec.run import ExportFormat, RunSpec
 from prolu.spec.sae import (
     BatchTopKSae,
@@ -72,6 +72,7 @@ __all__ = [
     "L0Controller",
     "L1DecoderNorm",
     "LanguageModelData",
+    "LimitsSpec",
     "MatryoshkaBatchTopKSae",
     "Mistake",
     "MuonSpec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prolu.spec.base import refusal
+from prolu.spec.resources import ResourcesSpec
 from prolu.spec.sae import SaeSpec
 from prolu.spec.sparsity import L0, L1, NoPenalty, Penalty, SparsitySpec, SqrtL1
 from prolu.spec.training import TrainingSpec
@@ -10,8 +11,9 @@ from prolu.spec.training import TrainingSpec
 TOP_K = ("topk", "batch_topk", "matryoshka_batch_topk")
 
 
-def require_agreement(sae: SaeSpec, sparsity: SparsitySpec, training: TrainingSpec) -> None:
+def require_agreement(sae: SaeSpec, sparsity: SparsitySpec, training: TrainingSpec, resources: ResourcesSpec) -> None:
     """Raise the refusal of the first thing on which the parts do not agree."""
+    _ranks_share(training, resources)
     _norm_suits(sae, sparsity)
     _resampling_fits(training)
     _penalty_suits(sae, sparsity)
@@ -22,6 +24,16 @@ def require_agreement(sae: SaeSpec, sparsity: SparsitySpec, training: TrainingSp
             f"compares estimators of ProLU, and sae.kind is {sae.kind!r}; leave it out or train prolu",
             "training",
             "gradient_alignment",
+        )
+
+
+def _ranks_share(training: TrainingSpec, resources: ResourcesSpec) -> None:
+    if training.batch_size % resources.ranks:
+        raise refusal(
+            f"is {resources.ranks}, which does not divide training.batch_size ({training.batch_size}) into equal parts; "
+            "choose a divisor",
+            "resources",
+            "ranks",
         )
 
 

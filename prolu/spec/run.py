@@ -9,13 +9,17 @@ from pydantic import model_validator
 from prolu.spec.agreement import require_agreement
 from prolu.spec.base import Spec, Version, digest_of
 from prolu.spec.data import DataSpec
-from prolu.spec.resources import ResourcesSpec
+from prolu.spec.resources import LimitsSpec, ResourcesSpec
 from prolu.spec.sae import SaeSpec
 from prolu.spec.sparsity import SparsitySpec
 from prolu.spec.text import Name
 from prolu.spec.training import TrainingSpec
 
 ExportFormat = Literal["sae_lens", "dictionary_learning"]
+
+
+# Part, field and default.
+_GAINED_LATER = (("resources", "ranks", 1), ("resources", "gpu_type", None))
 
 
 class RunSpec(Spec):
@@ -35,17 +39,26 @@ class RunSpec(Spec):
     """The training loop."""
     resources: ResourcesSpec = ResourcesSpec()
     """What the run asks of the cluster; by default one CPU core."""
+    limits: LimitsSpec = LimitsSpec()
+    """How long it may take; not part of the digest. By default as long as the service lets any run."""
     exports: list[ExportFormat] = []
     """Other libraries' formats in which the final checkpoint is written too; by default none, `prolu export` converts later."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        require_agreement(self.sae, self.sparsity, self.training)
+        require_agreement(self.sae, self.sparsity, self.training, self.resources)
         return self
 
     def digest(self) -> str:
-        """Return the sha256 of the canonical form: sorted keys, defaults filled in, without the name."""
-        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+        """Return the sha256 of the canonical form: sorted keys, defaults filled in, without the name and the limits.
+
+        What the language gained later counts only where it is not at its default, so that old digests stay what they were.
+        """
+        canonical = self.model_dump(mode="json", exclude={"name", "limits"})
+        for part, field, default in _GAINED_LATER:
+            if canonical[part][field] == default:
+                del canonical[part][field]
+        return digest_of(canonical)
 
     def data_digest(self) -> str:
         """Return the sha256 of the data part alone: equal digests read equal activations."""

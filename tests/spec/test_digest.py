@@ -28,6 +28,11 @@ def test_the_name_is_no_part_of_the_digest(edit, run):
     assert validate(edit("name", "another"), RunSpec).digest() == validate(run, RunSpec).digest()
 
 
+def test_the_limits_are_no_part_of_it(edit, run):
+    limited = validate(edit("limits.run_seconds", 60.0), RunSpec)
+    assert limited.digest() == validate(run, RunSpec).digest()
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -37,6 +42,8 @@ def test_the_name_is_no_part_of_the_digest(edit, run):
         ("sae.d_sae", 1153),
         ("sparsity.coefficient", 0.0011),
         ("resources.cpus", 2),
+        ("resources.ranks", 2),
+        ("resources.gpu_type", "A100"),
         ("training.checkpoint_every_steps", 999),
     ],
 )
