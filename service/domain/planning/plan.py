@@ -1,0 +1,229 @@
+"""Which waiting runs start now, on which nodes, and why the others wait.
+
+The runs are taken in the order of the queue. One that does not fit yet gets a reservation: the room that it will need is held
+for it, so that small runs cannot starve a large one. What is held may still be used by a run whose time limit ends before any
+reservation begins (EASY backfill: Lifka, "The ANL/IBM SP scheduling system", JSSPP 1995). As long as nothing is held, whatever
+fits starts. Pure: reads neither clock nor database.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from service.domain.planning.occupants import Occupant, leave, settle_in
+from service.domain.planning.placement import Asked, Node, Room, could_ever_fit, rooms_of, seat
+from service.domain.planning.preemption import Preemption, preemptions
+from service.domain.planning.ranking import Ranked, Score, Weights, ranked
+from service.domain.planning.shares import charge_per_second
+
+Cause = Literal["starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "too_large", "no_nodes"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What an operator may choose of the plan."""
+
+    weights: Weights = field(default_factory=Weights)
+    max_gpus_per_user: float | None = None
+    """GPUs that one user's live runs may hold together; None for no limit."""
+    max_reservations: int = 16
+    """Runs that room is held for; those behind them wait without."""
+    min_run_seconds: float = 600.0
+    """What an attempt may train before it can be preempted."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that waits, as far as the plan needs to know it."""
+
+    run_id: UUID
+    owner: str
+    waiting_since: datetime
+    asked: Asked
+    sweep_id: UUID | None = None
+    tier: int = 0
+    priority: int = 50
+    max_concurrent: int | None = None
+    """Of its sweep."""
+    limit_seconds: float | None = None
+    """Its time limit; None if it has none."""
+
+    @property
+    def charge_per_second(self) -> float:
+        """What it takes of the cluster, all ranks together, in GPU-seconds per second."""
+        return self.asked.ranks * charge_per_second(cpus=self.asked.cpus, gpus=self.asked.gpus)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one waiting run, and why."""
+
+    run_id: UUID
+    place: int
+    """In the order of the queue, from 1."""
+    score: Score
+    cause: Cause
+    reason: str
+    nodes: tuple[str, ...] = ()
+    """Where each rank starts; empty for a run that waits."""
+    starts_within_seconds: float | None = None
+    """For a run with a reservation: when it starts at the latest, if every live run keeps to a time limit."""
+
+    @property
+    def start(self) -> bool:
+        return self.cause in ("starts", "backfills")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Decisions in the order of the queue, and the live runs that have to make room."""
+
+    decisions: list[Decision]
+    preemptions: list[Preemption] = field(default_factory=list)
+
+
+def plan(
+    waiting: Sequence[Candidate],
+    live: Sequence[Occupant],
+    nodes: Sequence[Node],
+    *,
+    usage: Mapping[str, float],
+    weights: Mapping[str, float],
+    now: datetime,
+    policy: Policy,
+) -> Plan:
+    """Decide for every run that waits. `usage` (decayed GPU-seconds) and `weights` (above 0) are by user; both may lack users."""
+    users = {one.owner for one in waiting} | {one.owner for one in live}
+    active = {user: weights.get(user, 1.0) for user in sorted(users)}
+    board = _Board(live, nodes, policy)
+    order = ranked(waiting, usage=usage, weights=active, now=now, by=policy.weights)
+    decisions: list[Decision] = []
+    first_held: Ranked[Candidate] | None = None
+    for place, one in enumerate(order, start=1):
+        decision = board.decide(one, place)
+        decisions.append(decision)
+        if first_held is None and decision.cause == "room":
+            first_held = one
+    if first_held is None:
+        return Plan(decisions)
+    making_room = preemptions(
+        first_held,
+        live,
+        board.bare,
+        usage=usage,
+        weights=active,
+        by=policy.weights,
+        min_run_seconds=policy.min_run_seconds,
+    )
+    return Plan(decisions, making_room)
+
+
+class _Board:
+    """The rooms while the plan goes through the queue."""
+
+    def __init__(self, live: Sequence[Occupant], nodes: Sequence[Node], policy: Policy) -> None:
+        self._live, self._nodes, self._policy = live, nodes, policy
+        self.bare = rooms_of(nodes)
+        """What the live runs, and those that start, leave."""
+        for occupant in sorted(live, key=_size, reverse=True):
+            settle_in(occupant, self.bare)
+        self._free = [room.copy() for room in self.bare]
+        """The same without what is held."""
+        self._blocked: dict[Asked, int] = {}
+        self._possible: dict[Asked, bool] = {}
+        self._reservations: list[float | None] = []
+        self._training: dict[UUID | None, int] = defaultdict(int)
+        self._gpus: dict[str, float] = defaultdict(float)
+        for one in live:
+            self._count(one)
+
+    def decide(self, one: Ranked[Candidate], place: int) -> Decision:
+        """Start it, hold room for it, or say why it waits."""
+        run, asked = one.run, one.run.asked
+
+        def so(cause: Cause, reason: str, nodes: Sequence[str] = (), within: float | None = None) -> Decision:
+            return Decision(run.run_id, place, one.score, cause, reason, tuple(nodes), within)
+
+        if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
+            return so("sweep_limit", f"its sweep trains {limit} runs already, as many as max_concurrent allows")
+        most, has = self._policy.max_gpus_per_user, self._gpus[run.owner]
+        if most is not None and asked.gpus and has + asked.gpus * asked.ranks > most:
+            return so("user_limit", f"{run.owner} holds {has:g} GPUs already, and {most:g} is the limit for one user")
+        if not self._nodes:
+            return so("no_nodes", "no node of the cluster is known yet")
+        if not self._possible.setdefault(asked, could_ever_fit(asked, self._nodes)):
+            return so("too_large", f"no node is large enough for {asked.in_words()}")
+        if asked not in self._blocked and (nodes := seat(self._free, asked)) is not None:
+            self._start(run, nodes, self.bare)
+            return so("starts", f"{asked.in_words()} are free on {_names(nodes)}", nodes=nodes)
+        if self._may_backfill(run) and (nodes := seat(self.bare, asked)) is not None:
+            self._start(run, nodes, self._free)
+            reason = f"ends before the room is needed that is held on {_names(nodes)}"
+            return so("backfills", reason, nodes=nodes)
+        if asked in self._blocked:
+            return so("behind", f"waits behind the run in place {self._blocked[asked]}, which asks for the same")
+        self._blocked[asked] = place
+        reason = f"waits until {asked.in_words()} are free on one node"
+        if asked.ranks > 1:
+            reason = f"waits until {asked.in_words()} are free at once"
+        if len(self._reservations) >= self._policy.max_reservations:
+            return so("behind", reason)
+        within, nodes_then = self._reserve(asked)
+        return so("room", f"{reason}; room is held for it on {_names(nodes_then)}", within=within)
+
+    def _start(self, run: Candidate, nodes: Sequence[str], others: Sequence[Room]) -> None:
+        """Note a start; `seat` has taken its room of one set of rooms, and `others` is the other set."""
+        for name in nodes:
+            next(room for room in others if room.node.name == name).take(run.asked)
+        self._count(run)
+
+    def _count(self, one: Candidate | Occupant) -> None:
+        self._training[one.sweep_id] += 1
+        self._gpus[one.owner] += one.asked.gpus * one.asked.ranks
+
+    def _may_backfill(self, run: Candidate) -> bool:
+        if run.limit_seconds is None or not self._reservations:
+            return False
+        return all(within is not None and run.limit_seconds <= within for within in self._reservations)
+
+    def _reserve(self, asked: Asked) -> tuple[float | None, list[str]]:
+        """Hold the room where the run will fit first; when that is known, return the time."""
+        rooms, within = [room.copy() for room in self.bare], 0.0
+        known = sorted((one for one in self._live if one.ends_within_seconds is not None), key=_end)
+        unknown = sorted(
+            (one for one in self._live if one.ends_within_seconds is None),
+            key=lambda one: (not one.stopping, -one.ran_seconds),
+        )
+        nodes = None
+        for one in (*known, *unknown):
+            leave(one, rooms)
+            within = within if one.ends_within_seconds is None else max(within, one.ends_within_seconds)
+            sure = one.ends_within_seconds is not None
+            nodes = seat(rooms, asked)
+            if nodes is not None:
+                break
+        else:
+            sure, nodes = False, seat(rooms_of(self._nodes), asked)
+        held = nodes or []
+        for name in held:
+            next(room for room in self._free if room.node.name == name).take(asked)
+        self._reservations.append(within if sure else None)
+        return self._reservations[-1], held
+
+
+def _end(occupant: Occupant) -> float:
+    return occupant.ends_within_seconds or 0.0
+
+
+def _size(occupant: Occupant) -> tuple[bool, float, float, float]:
+    asked = occupant.asked
+    return bool(occupant.nodes), asked.gpus, asked.cpus, asked.memory_gb
+
+
+def _names(nodes: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(nodes))

@@ -1,0 +1,117 @@
+"""The order of the queue: tier first, then a score.
+
+    score = 1000 * priority / 100 + 2000 * fair + 1000 * min(wait / 24 h, 1)
+
+Every run that gets a place in the order is charged to its user at once (the entry charge), as if it had trained for
+`entry_seconds` already: the users' runs come out interleaved by their shares, and one user's five hundred points cannot all
+slip in before the first of them has moved that user's usage.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
+
+from service.domain.planning.shares import fair
+
+
+class Waiting(Protocol):
+    """What the order needs to know of a run that waits."""
+
+    @property
+    def run_id(self) -> UUID: ...
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def tier(self) -> int: ...
+
+    @property
+    def priority(self) -> int: ...
+
+    @property
+    def waiting_since(self) -> datetime: ...
+
+    @property
+    def charge_per_second(self) -> float: ...
+
+
+Run = TypeVar("Run", bound=Waiting)
+Placed = TypeVar("Placed", bound=Waiting, covariant=True)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What counts how much in the order, and from when on a wait counts in full."""
+
+    priority: float = 1000.0
+    fair: float = 2000.0
+    age: float = 1000.0
+    full_age_seconds: float = 24 * 3600.0
+    entry_seconds: float = 900.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Why a run stands where it stands; `total` is the sum of the three."""
+
+    tier: int
+    priority: float
+    fair: float
+    age: float
+
+    @property
+    def total(self) -> float:
+        return self.priority + self.fair + self.age
+
+
+@dataclass(frozen=True)
+class Ranked(Generic[Placed]):
+    """A run with its place's reasons."""
+
+    run: Placed
+    score: Score
+
+
+def ranked(
+    runs: Sequence[Run], *, usage: Mapping[str, float], weights: Mapping[str, float], now: datetime, by: Weights
+) -> Iterator[Ranked[Run]]:
+    """Yield the runs in the order of the queue. `usage` and `weights` are by user, of every active one.
+
+    Among one user's runs only tier, priority and wait count, so each user's runs are sorted once, and each step
+    compares the users' first runs: O(n log n + n u) for n runs of u users.
+    """
+    own: dict[str, list[tuple[tuple[int, float, datetime, UUID], float, float, Run]]] = defaultdict(list)
+    for run in runs:
+        priority = by.priority * run.priority / 100
+        waited = (now - run.waiting_since).total_seconds()
+        age = by.age * min(max(waited, 0.0) / by.full_age_seconds, 1.0)
+        own[run.owner].append(((-run.tier, -(priority + age), run.waiting_since, run.run_id), priority, age, run))
+    for mine in own.values():
+        mine.sort(key=lambda entry: entry[0], reverse=True)  # the first is at the end, where it is cheap to take
+    charged = {user: usage.get(user, 0.0) for user in weights}
+    total_usage, total_weight = sum(charged.values()), sum(weights.values())
+    target = {user: weight / total_weight for user, weight in weights.items()}
+
+    def place(user: str) -> tuple[int, float, datetime, UUID]:
+        tier, static, since, run_id = own[user][-1][0]
+        return tier, static - by.fair * fair_of(user), since, run_id
+
+    def fair_of(user: str) -> float:
+        return fair(charged[user] / total_usage if total_usage > 0 else 0.0, target[user])
+
+    while own:
+        first = min(own, key=place)
+        factor = fair_of(first)
+        _, priority, age, run = own[first].pop()
+        if not own[first]:
+            del own[first]
+        entry = by.entry_seconds * run.charge_per_second
+        charged[first] += entry
+        total_usage += entry
+        yield Ranked(run, Score(run.tier, priority, by.fair * factor, age))

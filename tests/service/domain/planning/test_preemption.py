@@ -1,0 +1,72 @@
+"""Preemption: whom it may hit, how few, and that it ends."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from service.domain.planning.plan import Plan
+from tests.service.domain.planning.build import node, planned, trains, waits
+
+FULL = [node("a", cpus=64, gpus=4)]
+
+
+def hog(*, owner: str = "bob", preemptible: bool = True, **more: float) -> list:
+    return [trains(number, owner, gpus=1, preemptible=preemptible, ran_seconds=1000.0, **more) for number in (10, 11, 12, 13)]
+
+
+def victims(found: Plan) -> list[int]:
+    return [one.run_id.int for one in found.preemptions]
+
+
+def test_a_user_with_nothing_gets_room_from_one_with_everything() -> None:
+    found = planned([waits(1, "ada", gpus=1)], hog(), FULL, usage={"bob": 1e4})
+    assert len(victims(found)) == 1
+    assert found.preemptions[0].beneficiary == UUID(int=1)
+    assert "makes room for run" in found.preemptions[0].reason
+
+
+def test_nothing_is_preempted_that_did_not_agree_to_it_or_has_only_begun() -> None:
+    assert victims(planned([waits(1, "ada", gpus=1)], hog(preemptible=False), FULL, usage={"bob": 1e4})) == []
+    young = [trains(number, "bob", gpus=1, preemptible=True, ran_seconds=500.0) for number in (10, 11, 12, 13)]
+    assert victims(planned([waits(1, "ada", gpus=1)], young, FULL, usage={"bob": 1e4})) == []
+
+
+def test_nobody_is_made_poorer_than_the_one_who_receives() -> None:
+    one_each = [trains(10, "ada", gpus=2, preemptible=True), trains(11, "bob", gpus=2, preemptible=True, ran_seconds=1e4)]
+    assert victims(planned([waits(1, "ada", gpus=2)], one_each, FULL, usage={"bob": 1e6})) == []
+
+
+def test_a_user_does_not_preempt_their_own_runs() -> None:
+    assert victims(planned([waits(1, "bob", gpus=1, priority=100)], hog(), FULL)) == []
+
+
+def test_a_higher_tier_preempts_whoever_runs() -> None:
+    assert len(victims(planned([waits(1, "bob", gpus=2, tier=1)], hog(), FULL))) == 2
+
+
+def test_room_that_is_being_made_is_not_made_twice() -> None:
+    stopping = [*hog()[1:], trains(10, "bob", gpus=1, preemptible=True, ran_seconds=1000.0, stopping=True)]
+    assert victims(planned([waits(1, "ada", gpus=1)], stopping, FULL, usage={"bob": 1e4})) == []
+
+
+def test_a_gang_gets_all_it_needs_or_nothing_is_stopped() -> None:
+    assert len(victims(planned([waits(1, "ada", gpus=1, ranks=2)], hog(), FULL, usage={"bob": 1e4}))) == 2
+    assert victims(planned([waits(1, "ada", gpus=1, ranks=3)], hog(), FULL, usage={"bob": 1e4})) == []
+
+
+def test_those_stay_without_whom_the_run_fits_as_well() -> None:
+    live = [
+        trains(10, "bob", gpus=0.25, preemptible=True, ran_seconds=700.0),
+        trains(11, "bob", gpus=1, preemptible=True, ran_seconds=800.0),
+        trains(12, "bob", gpus=1, ran_seconds=800.0),
+        trains(13, "bob", gpus=1, ran_seconds=800.0),
+    ]
+    assert victims(planned([waits(1, "ada", gpus=1)], live, FULL, usage={"bob": 1e4})) in ([10], [11])
+
+
+def test_who_was_preempted_does_not_preempt_back() -> None:
+    found = planned([waits(1, "ada", gpus=1)], hog(), FULL, usage={"bob": 1e4})
+    (victim,) = victims(found)
+    after = [one for one in hog() if one.run_id.int != victim]
+    now_live = [*after, trains(1, "ada", gpus=1, preemptible=True, ran_seconds=1000.0)]
+    assert victims(planned([waits(victim, "bob", gpus=1)], now_live, FULL, usage={"bob": 1e4, "ada": 1e3})) == []

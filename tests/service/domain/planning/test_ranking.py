@@ -1,0 +1,68 @@
+"""The order of the queue: each part of the score by hand, and the entry charge."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.planning.ranking import Weights, ranked
+from tests.service.domain.planning.build import NOW, order, planned, waits
+
+
+def test_the_score_is_the_formula_of_the_docstring() -> None:
+    first, second = ranked(
+        [waits(1, "ada", hours=6, priority=80, gpus=1), waits(2, "bob", priority=100, gpus=1)],
+        usage={"ada": 100.0, "bob": 300.0},
+        weights={"ada": 1.0, "bob": 1.0},
+        now=NOW,
+        by=Weights(),
+    )
+    # ada: 800 + 2000 * 2^-(0.25 / 0.5) + 1000 * 6 / 24
+    assert first.run.run_id == UUID(int=1)
+    assert (first.score.priority, first.score.fair, first.score.age) == (800, 2000 * 2**-0.5, 250)
+    # bob: after the entry charge of ada's run, 100 + 900 * (1 + 1 / 32) GPU-seconds
+    assert second.score.fair == 2000 * 2 ** -(300 / (400 + 900 * 33 / 32) / 0.5)
+    assert second.score.total == 1000 + second.score.fair
+
+
+def test_a_tier_goes_before_any_score() -> None:
+    assert order(planned([waits(1, hours=999, priority=100), waits(2, tier=1, priority=0)])) == [2, 1]
+
+
+def test_equals_keep_the_order_in_which_they_came() -> None:
+    assert order(planned([waits(3), waits(1, hours=-1), waits(2)])) == [2, 3, 1]
+
+
+def test_a_wait_counts_no_more_after_a_day() -> None:
+    week, day = (run.score.age for run in ranked(
+        [waits(1, hours=168), waits(2, hours=24)], usage={}, weights={"ada": 1.0}, now=NOW, by=Weights()
+    ))
+    assert week == day == 1000
+
+
+def test_five_hundred_points_of_one_user_do_not_slip_in_before_another_s_ten() -> None:
+    sweep = [waits(number, "ada", hours=0.1) for number in range(1, 501)]
+    late = [waits(number, "bob") for number in range(501, 511)]
+    first_twenty = order(planned(sweep + late))[:22]
+    assert sum(number > 500 for number in first_twenty) == 10
+
+
+def test_who_has_twice_the_weight_gets_twice_the_places() -> None:
+    runs = [waits(number, "ada") for number in range(1, 301)] + [waits(number, "bob") for number in range(301, 601)]
+    places = order(planned(runs, weights={"ada": 2.0, "bob": 1.0}))[:300]
+    assert abs(sum(number <= 300 for number in places) - 200) <= 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100), st.integers(0, 48), st.integers(0, 2)), max_size=40))
+def test_every_run_has_one_place_and_tiers_fall(drawn: list[tuple[str, int, int, int]]) -> None:
+    runs = [
+        waits(number, owner, hours=hours, priority=priority, tier=tier)
+        for number, (owner, priority, hours, tier) in enumerate(drawn)
+    ]
+    found = list(ranked(runs, usage={"a": 5.0}, weights=dict.fromkeys("abc", 1.0), now=NOW, by=Weights()))
+    assert sorted(one.run.run_id.int for one in found) == list(range(len(runs)))
+    assert [one.run.tier for one in found] == sorted((run.tier for run in runs), reverse=True)
+    assert all(one.run.waiting_since <= NOW + timedelta(0) for one in found)
