@@ -156,7 +156,9 @@ class _Board:
             return so("user_limit", f"{run.owner} holds {has:g} GPUs already, and {most:g} is the limit for one user")
         if not self._nodes:
             return so("no_nodes", "no node of the cluster is known yet")
-        if not self._possible.setdefault(asked, could_ever_fit(asked, self._nodes)):
+        if asked not in self._possible:
+            self._possible[asked] = could_ever_fit(asked, self._nodes)
+        if not self._possible[asked]:
             return so("too_large", f"no node is large enough for {asked.in_words()}")
         if asked not in self._blocked and (nodes := seat(self._free, asked)) is not None:
             self._start(run, nodes, self.bare)

@@ -13,10 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import exp2
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
-
-from service.domain.planning.shares import fair
 
 
 class Waiting(Protocol):
@@ -94,24 +93,30 @@ def ranked(
         own[run.owner].append(((-run.tier, -(priority + age), run.waiting_since, run.run_id), priority, age, run))
     for mine in own.values():
         mine.sort(key=lambda entry: entry[0], reverse=True)  # the first is at the end, where it is cheap to take
-    charged = {user: usage.get(user, 0.0) for user in weights}
-    total_usage, total_weight = sum(charged.values()), sum(weights.values())
-    target = {user: weight / total_weight for user, weight in weights.items()}
+    total = sum(usage.get(user, 0.0) for user in weights)
+    total_weight = sum(weights.values())
+    users = list(own)
+    target = [weights[user] / total_weight for user in users]
+    # usage_share / target_share = over_target / total
+    over_target = [usage.get(user, 0.0) / share for user, share in zip(users, target, strict=True)]
+    heads = [own[user][-1][0] for user in users]
 
-    def place(user: str) -> tuple[int, float, datetime, UUID]:
-        tier, static, since, run_id = own[user][-1][0]
-        return tier, static - by.fair * fair_of(user), since, run_id
-
-    def fair_of(user: str) -> float:
-        return fair(charged[user] / total_usage if total_usage > 0 else 0.0, target[user])
-
-    while own:
-        first = min(own, key=place)
-        factor = fair_of(first)
-        _, priority, age, run = own[first].pop()
-        if not own[first]:
-            del own[first]
+    while users:
+        scale = -1 / total if total > 0 else 0.0
+        first, best = 0, None
+        for index, (tier, static, since, run_id) in enumerate(heads):
+            place = (tier, static - by.fair * exp2(over_target[index] * scale), since, run_id)
+            if best is None or place < best:
+                first, best = index, place
+        mine = own[users[first]]
+        _, priority, age, run = mine.pop()
+        score = Score(run.tier, priority, by.fair * exp2(over_target[first] * scale), age)
         entry = by.entry_seconds * run.charge_per_second
-        charged[first] += entry
-        total_usage += entry
-        yield Ranked(run, Score(run.tier, priority, by.fair * factor, age))
+        over_target[first] += entry / target[first]
+        total += entry
+        if mine:
+            heads[first] = mine[-1][0]
+        else:
+            for column in (users, target, over_target, heads):
+                del column[first]
+        yield Ranked(run, score)

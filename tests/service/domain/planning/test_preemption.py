@@ -11,7 +11,10 @@ FULL = [node("a", cpus=64, gpus=4)]
 
 
 def hog(*, owner: str = "bob", preemptible: bool = True, **more: float) -> list:
-    return [trains(number, owner, gpus=1, preemptible=preemptible, ran_seconds=1000.0, **more) for number in (10, 11, 12, 13)]
+    return [
+        trains(number, owner, gpus=1, preemptible=preemptible, ran_seconds=1000.0, **more)
+        for number in (10, 11, 12, 13)
+    ]
 
 
 def victims(found: Plan) -> list[int]:
@@ -32,7 +35,10 @@ def test_nothing_is_preempted_that_did_not_agree_to_it_or_has_only_begun() -> No
 
 
 def test_nobody_is_made_poorer_than_the_one_who_receives() -> None:
-    one_each = [trains(10, "ada", gpus=2, preemptible=True), trains(11, "bob", gpus=2, preemptible=True, ran_seconds=1e4)]
+    one_each = [
+        trains(10, "ada", gpus=2, preemptible=True),
+        trains(11, "bob", gpus=2, preemptible=True, ran_seconds=1e4),
+    ]
     assert victims(planned([waits(1, "ada", gpus=2)], one_each, FULL, usage={"bob": 1e6})) == []
 
 

@@ -37,9 +37,12 @@ def test_equals_keep_the_order_in_which_they_came() -> None:
 
 
 def test_a_wait_counts_no_more_after_a_day() -> None:
-    week, day = (run.score.age for run in ranked(
-        [waits(1, hours=168), waits(2, hours=24)], usage={}, weights={"ada": 1.0}, now=NOW, by=Weights()
-    ))
+    week, day = (
+        run.score.age
+        for run in ranked(
+            [waits(1, hours=168), waits(2, hours=24)], usage={}, weights={"ada": 1.0}, now=NOW, by=Weights()
+        )
+    )
     assert week == day == 1000
 
 
@@ -56,7 +59,9 @@ def test_who_has_twice_the_weight_gets_twice_the_places() -> None:
     assert abs(sum(number <= 300 for number in places) - 200) <= 2
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100), st.integers(0, 48), st.integers(0, 2)), max_size=40))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100), st.integers(0, 48), st.integers(0, 2)), max_size=40)
+)
 def test_every_run_has_one_place_and_tiers_fall(drawn: list[tuple[str, int, int, int]]) -> None:
     runs = [
         waits(number, owner, hours=hours, priority=priority, tier=tier)

@@ -26,8 +26,12 @@ def test_usage_counts_half_after_a_half_life() -> None:
 def test_what_a_run_took_is_the_decayed_sum_of_its_seconds(one: float, other: float) -> None:
     began, ended = max(one, other), min(one, other)
     width = (began - ended) / 2000
-    summed = math.fsum(width * decayed(2.0, seconds=ended + (k + 0.5) * width, half_life_seconds=WEEK) for k in range(2000))
-    assert decayed_charge(2.0, began=began, ended=ended, half_life_seconds=WEEK) == pytest.approx(summed, rel=1e-5, abs=1e-6)
+    summed = math.fsum(
+        width * decayed(2.0, seconds=ended + (k + 0.5) * width, half_life_seconds=WEEK) for k in range(2000)
+    )
+    assert decayed_charge(2.0, began=began, ended=ended, half_life_seconds=WEEK) == pytest.approx(
+        summed, rel=1e-5, abs=1e-6
+    )
 
 
 def test_who_had_nothing_stands_at_one_and_who_had_their_share_at_a_half() -> None:
