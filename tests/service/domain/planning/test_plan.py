@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.planning.placement import Asked, Room
@@ -101,6 +101,7 @@ runs = st.lists(
 clusters = st.lists(st.tuples(st.integers(1, 8), st.integers(0, 4)), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(runs, runs, clusters)
 def test_a_plan_never_gives_room_that_is_not_there_and_leaves_none_that_nobody_holds(
     drawn: list[tuple[str, int, float, int, float | None]],

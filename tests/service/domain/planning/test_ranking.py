@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.planning.ranking import Weights, ranked
@@ -59,6 +59,7 @@ def test_who_has_twice_the_weight_gets_twice_the_places() -> None:
     assert abs(sum(number <= 300 for number in places) - 200) <= 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100), st.integers(0, 48), st.integers(0, 2)), max_size=40)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.planning.shares import charge_per_second, decayed, decayed_charge, fair, shares
@@ -22,6 +22,7 @@ def test_usage_counts_half_after_a_half_life() -> None:
     assert decayed(100.0, seconds=0, half_life_seconds=WEEK) == 100
 
 
+@settings(deadline=None)
 @given(st.floats(0, 3e6), st.floats(0, 3e6))
 def test_what_a_run_took_is_the_decayed_sum_of_its_seconds(one: float, other: float) -> None:
     began, ended = max(one, other), min(one, other)
