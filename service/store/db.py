@@ -61,9 +61,21 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A bare connection in a writing transaction, for migrations."""
-        with self._writing.begin() as connection:
-            yield connection
+        """A bare connection in a writing transaction, for migrations.
+
+        SQLite changes a table by making it anew, which the rows that refer to it would forbid: it checks them at the end.
+        """
+        with self._writing.connect() as connection:
+            if self.is_sqlite:
+                _heed_foreign_keys(connection, "OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    if self.is_sqlite:
+                        _check_foreign_keys(connection)
+            finally:
+                if self.is_sqlite:
+                    _heed_foreign_keys(connection, "ON")
 
     def dispose(self) -> None:
         """Close every pooled connection."""
@@ -122,6 +134,22 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _heed_foreign_keys(connection: Connection, how: str) -> None:
+    driver = (
+        connection.connection.cursor()
+    )  # SQLAlchemy's own would begin a transaction, in which the switch does nothing
+    driver.execute(f"PRAGMA foreign_keys = {how}")
+    driver.close()
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise ValueError(
+            f"Row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is not there; nothing is changed."
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -83,6 +84,8 @@ class UserRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     role: Mapped[str] = mapped_column(String(20))
+    # What is theirs of the cluster, against the weights of the other users.
+    weight: Mapped[float] = mapped_column(Float(53), default=1.0, server_default=text("1"))
     created_at: Mapped[datetime]
 
 
@@ -111,6 +114,8 @@ class SweepRow(Base):
     count: Mapped[int]
     priority: Mapped[int]
     max_concurrent: Mapped[int | None]
+    tier: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    preemptible: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
 
 
@@ -130,14 +135,30 @@ class RunRow(Base):
     data_digest: Mapped[str] = mapped_column(String(64))
     spec: Mapped[dict[str, Any]]
     # Out of the spec, for the plan and for lists, which never read specs.
+    ranks: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     cpus: Mapped[int]
     gpus: Mapped[float] = mapped_column(Float(53))
+    gpu_type: Mapped[str | None]
     memory_gb: Mapped[float] = mapped_column(Float(53))
+    run_limit_seconds: Mapped[float | None] = mapped_column(Float(53))
+    start_limit_seconds: Mapped[float | None] = mapped_column(Float(53))
+    no_progress_limit_seconds: Mapped[float | None] = mapped_column(Float(53))
     total_steps: Mapped[int] = mapped_column(BigInteger)
+    # Whose place it takes: the run that failed and is tried again, which is `superseded` from then on.
+    retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    superseded: Mapped[bool] = mapped_column(default=False, server_default=false())
+    cloned_from: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    # The checkpoint that its first attempt goes on from, if it takes another run's place.
+    begins_with: Mapped[str | None]
+    begins_at_step: Mapped[int | None] = mapped_column(BigInteger)
 
     state: Mapped[RunState] = mapped_column(String(16))
     desired_state: Mapped[DesiredState] = mapped_column(String(16))
+    tier: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     priority: Mapped[int]
+    preemptible: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # What its age in the queue counts from: its submission, or its resume after a pause.
+    waiting_since: Mapped[datetime]
     epoch: Mapped[int] = mapped_column(default=0)
     # While it waits for a retry: when that is due.
     not_before: Mapped[datetime | None]
@@ -156,11 +177,18 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
-        UniqueConstraint("sweep_id", "point"),
+        Index(
+            "uq_runs_sweep_id_point",
+            "sweep_id",
+            "point",
+            unique=True,
+            sqlite_where=text("NOT superseded"),
+            postgresql_where=text("NOT superseded"),
+        ),
         Index("ix_runs_owner_id_id", "owner_id", "id"),
         Index("ix_runs_state_id", "state", "id"),
-        # The order of the queue, and the wishes that can be granted at once, however many runs there are.
-        Index("ix_runs_queue", "desired_state", "state", text("priority DESC"), "id"),
+        # What waits in the queue, and the wishes that can be granted at once, however many runs there are.
+        Index("ix_runs_queue", "desired_state", "state", "id"),
     )
 
 
@@ -176,14 +204,23 @@ class AttemptRow(Base):
     lease_until: Mapped[datetime]
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     node: Mapped[str | None]
+    # Of each rank, if it has several; `node` is the first one's.
+    nodes: Mapped[list[str] | None] = mapped_column(_Json)
     resume_from: Mapped[str | None]
     resumed_from_step: Mapped[int | None] = mapped_column(BigInteger)
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)
     started_at: Mapped[datetime]
+    # When it last said something new.
+    news_at: Mapped[datetime | None]
+    # When and why it was asked to end; by force, once the grace is over.
+    stop_reason: Mapped[str | None] = mapped_column(String(16))
+    stop_asked_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[AttemptOutcome | None] = mapped_column(String(16))
     failure_class: Mapped[FailureClass | None] = mapped_column(String(32))
     message: Mapped[str | None]
+    # What the cluster says of the end of its process: signal, exit code, out of memory.
+    exit_cause: Mapped[str | None]
     traceback_tail: Mapped[str | None]
 
     __table_args__ = (
@@ -276,6 +313,42 @@ class EventRow(Base):
     __table_args__ = (Index("ix_events_run_id_id", "run_id", "id"),)
 
 
+class LogChunkRow(Base):
+    """Lines that an attempt's process wrote, as they were reported together."""
+
+    __tablename__ = "log_chunks"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    text: Mapped[str]
+
+    __table_args__ = (ForeignKeyConstraint(["run_id", "epoch"], ["attempts.run_id", "attempts.epoch"]),)
+
+
+class UsageRow(Base):
+    """What a user's finished attempts took of the cluster."""
+
+    __tablename__ = "usage"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    # Decayed to `as_of`, by `service.domain.planning.shares`.
+    gpu_seconds: Mapped[float] = mapped_column(Float(53))
+    as_of: Mapped[datetime]
+    total_gpu_seconds: Mapped[float] = mapped_column(Float(53))
+
+
+class DrainRow(Base):
+    """A node on which nothing more starts, by an administrator's wish."""
+
+    __tablename__ = "drains"
+
+    node: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
 class NodeRow(Base):
     """A node of the cluster, as the dispatcher last saw it."""
 
@@ -284,15 +357,19 @@ class NodeRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     cpus: Mapped[float] = mapped_column(Float(53))
     gpus: Mapped[float] = mapped_column(Float(53))
+    gpu_type: Mapped[str | None]
     memory_gb: Mapped[float] = mapped_column(Float(53))
 
 
 class DispatcherRow(Base):
-    """The dispatcher's sign of life: one row."""
+    """Who leads the dispatchers, until when, in which term, and the leader's last sign of life: one row."""
 
     __tablename__ = "dispatcher"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str | None]
+    term: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    lease_until: Mapped[datetime | None]
     seen_at: Mapped[datetime]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
 from service.store.db import database_now
-from service.store.models import DispatcherRow, NodeRow
+from service.store.models import DispatcherRow, DrainRow, NodeRow
 
 _SIGN_OF_LIFE_SECONDS = 5
 _BELIEVED_SECONDS = 30
@@ -33,14 +33,26 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> None:
         seen.seen_at = now
     session.execute(delete(NodeRow).where(NodeRow.name.not_in(wanted)))
     for node in wanted.values():
-        session.merge(NodeRow(name=node.name, cpus=node.cpus, gpus=node.gpus, memory_gb=node.memory_gb))
+        session.merge(
+            NodeRow(name=node.name, cpus=node.cpus, gpus=node.gpus, gpu_type=node.gpu_type, memory_gb=node.memory_gb)
+        )
     session.flush()
 
 
 def nodes(session: Session) -> list[NodeRead]:
     """Give the nodes of the cluster as the dispatcher last saw them; none before it ran."""
-    rows = session.scalars(select(NodeRow).order_by(NodeRow.name))
-    return [NodeRead(name=row.name, cpus=row.cpus, gpus=row.gpus, memory_gb=row.memory_gb) for row in rows]
+    draining = set(session.scalars(select(DrainRow.node)))
+    return [
+        NodeRead(
+            name=row.name,
+            cpus=row.cpus,
+            gpus=row.gpus,
+            gpu_type=row.gpu_type,
+            memory_gb=row.memory_gb,
+            draining=row.name in draining,
+        )
+        for row in session.scalars(select(NodeRow).order_by(NodeRow.name))
+    ]
 
 
 def believed_nodes(session: Session) -> list[NodeRead]:
@@ -57,5 +69,5 @@ def dispatcher_seen_at(session: Session) -> datetime | None:
     return seen.seen_at if seen else None
 
 
-def _offer(node: NodeRow | NodeRead) -> tuple[float, float, float]:
-    return node.cpus, node.gpus, node.memory_gb
+def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:
+    return node.cpus, node.gpus, node.gpu_type, node.memory_gb

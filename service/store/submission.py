@@ -23,7 +23,9 @@ from service.store.models import EventRow, RunRow, SweepRow
 def submit_run(session: Session, *, owner_id: UUID, spec: RunSpec, priority: int) -> RunRow:
     """Add one run to the queue."""
     now = database_now(session)
-    run = RunRow(**_columns(spec, spec.digest()), owner_id=owner_id, priority=priority, created_at=now)
+    run = RunRow(
+        **_columns(spec, spec.digest()), owner_id=owner_id, priority=priority, created_at=now, waiting_since=now
+    )
     session.add(run)
     session.flush()
     record(session, run, "submitted", now=now)
@@ -84,6 +86,7 @@ def _of_point(point: Point, sweep: SweepRow, *, owner_id: UUID, priority: int, n
         "set": dict(point.set),
         "priority": priority,
         "created_at": now,
+        "waiting_since": now,
     }
 
 
@@ -93,9 +96,14 @@ def _columns(spec: RunSpec, digest: str) -> dict[str, Any]:
         "digest": digest,
         "data_digest": spec.data_digest(),
         "spec": spec.model_dump(mode="json"),
+        "ranks": spec.resources.ranks,
         "cpus": spec.resources.cpus,
         "gpus": spec.resources.gpus,
+        "gpu_type": spec.resources.gpu_type,
         "memory_gb": spec.resources.memory_gb,
+        "run_limit_seconds": spec.limits.run_seconds,
+        "start_limit_seconds": spec.limits.start_seconds,
+        "no_progress_limit_seconds": spec.limits.no_progress_seconds,
         "total_steps": spec.training.steps,
         "state": "queued",
         "desired_state": "running",

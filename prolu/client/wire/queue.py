@@ -26,8 +26,12 @@ class NodeRead(Wire):
     """CPU cores in all."""
     gpus: float
     """GPUs in all."""
+    gpu_type: str | None = None
+    """Type of its GPUs, as Ray names it; null where it has none or does not say."""
     memory_gb: float
     """Memory in all, GiB."""
+    draining: bool = False
+    """Whether it starts nothing more, by an administrator's wish."""
 
 
 class QueueRead(Wire):

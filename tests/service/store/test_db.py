@@ -93,7 +93,7 @@ def test_a_reader_sees_one_state_and_holds_up_no_writer(sqlite_template: Path, t
     with database.read() as reading:
         assert queue.nodes(reading) == []
         with database.begin() as writing:
-            writing.execute(text("INSERT INTO nodes VALUES ('w', 1, 0, 1)"))
+            writing.execute(text("INSERT INTO nodes (name, cpus, gpus, memory_gb) VALUES ('w', 1, 0, 1)"))
         assert queue.nodes(reading) == []
     with database.read() as reading:
         assert [node.name for node in queue.nodes(reading)] == ["w"]

@@ -54,6 +54,6 @@ def test_no_question_walks_through_all_runs(sqlite_template: Path, name: str) ->
     assert [step for step in plans(sqlite_template, ASKED[name]) if step in ("SCAN runs", "SCAN attempts")] == []
 
 
-@pytest.mark.parametrize("name", ["candidates", "the newest runs"])
+@pytest.mark.parametrize("name", ["the newest runs"])
 def test_the_order_of_a_long_list_comes_from_an_index(sqlite_template: Path, name: str) -> None:
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans(sqlite_template, ASKED[name])

@@ -1,0 +1,32 @@
+"""The runs that the benchmarks submit: an ordinary spec, each with a name of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prolu.spec import RunSpec
+
+_SPEC: dict[str, Any] = {
+    "data": {"kind": "synthetic", "d_in": 64, "n_features": 256, "active_features": 8.0},
+    "sae": {"kind": "prolu", "d_sae": 512, "estimator": {"kind": "ste"}},
+    "sparsity": {"kind": "l1", "coefficient": 0.001},
+    "training": {"steps": 1000, "batch_size": 1024},
+}
+
+
+def run_document(number: int) -> dict[str, Any]:
+    """The body of a submission."""
+    training = {**_SPEC["training"], "seed": number}
+    return {"spec": {"name": f"run {number}", **_SPEC, "training": training}, "priority": 50}
+
+
+def run_spec(number: int) -> RunSpec:
+    """The same as a spec."""
+    return RunSpec.model_validate(run_document(number)["spec"])
+
+
+def sweep_document(count: int) -> dict[str, Any]:
+    """The body of a sweep of `count` runs: coefficients times seeds, as people write them. `count` is a multiple of 100."""
+    coefficients = [round(1e-5 * (index + 1), 10) for index in range(count // 100)]
+    grid = {"sparsity.coefficient": coefficients}
+    return {"spec": {"name": f"{count} runs", "base": _SPEC, "grid": grid, "seeds": list(range(100))}}
