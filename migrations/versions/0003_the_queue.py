@@ -131,15 +131,15 @@ def _make_tables() -> None:
     op.create_table(
         "usage",
         sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("gpu_seconds", _FLOAT, nullable=False),
-        sa.Column("as_of", _TIME, nullable=False),
-        sa.Column("total_gpu_seconds", _FLOAT, nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_usage_user_id_users"),
-        sa.PrimaryKeyConstraint("user_id", name="pk_usage"),
+        sa.PrimaryKeyConstraint("user_id", "day", name="pk_usage"),
     )
     op.create_table(
         "drains",
         sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("evict", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("created_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("node", name="pk_drains"),

@@ -19,6 +19,7 @@ from prolu.spec.report import FailureClass
 from service.domain import lifecycle, retries
 from service.domain.lifecycle import Move
 from service.domain.retries import Ended
+from service.store import usage
 from service.store.models import AttemptRow, EventRow, RunRow
 
 _chance = random.SystemRandom()
@@ -59,10 +60,11 @@ def record(session: Session, run: RunRow, kind: str, *, now: datetime, **detail:
     session.add(EventRow(run_id=run.id, at=now, kind=kind, epoch=run.epoch or None, detail=told))
 
 
-def end(attempt: AttemptRow, outcome: AttemptOutcome, *, now: datetime) -> None:
-    """Close an attempt."""
+def end(session: Session, run: RunRow, attempt: AttemptRow, outcome: AttemptOutcome, *, now: datetime) -> None:
+    """Close an attempt, and charge its time to the owner of the run."""
     attempt.outcome = outcome
     attempt.finished_at = now
+    usage.charge(session, [(run, attempt)])
 
 
 def end_badly(
@@ -77,7 +79,7 @@ def end_badly(
     traceback_tail: str | None = None,
 ) -> None:
     """Close an attempt that failed or was lost, and let the wish of the owner or the rules of retries decide what follows."""
-    end(attempt, outcome, now=now)
+    end(session, run, attempt, outcome, now=now)
     attempt.failure_class = failure_class
     attempt.message = message
     attempt.traceback_tail = traceback_tail or None

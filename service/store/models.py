@@ -7,7 +7,7 @@ rise with time, so that keyset pages need no second column.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -328,15 +328,13 @@ class LogChunkRow(Base):
 
 
 class UsageRow(Base):
-    """What a user's finished attempts took of the cluster."""
+    """What a user's attempts took of the cluster on one day (UTC): only ever added to, and decayed when it is read."""
 
     __tablename__ = "usage"
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
-    # Decayed to `as_of`, by `service.domain.planning.shares`.
+    day: Mapped[date] = mapped_column(primary_key=True)
     gpu_seconds: Mapped[float] = mapped_column(Float(53))
-    as_of: Mapped[datetime]
-    total_gpu_seconds: Mapped[float] = mapped_column(Float(53))
 
 
 class DrainRow(Base):
@@ -345,6 +343,8 @@ class DrainRow(Base):
     __tablename__ = "drains"
 
     node: Mapped[str] = mapped_column(primary_key=True)
+    # Whether what runs there is asked to checkpoint and go back to the queue.
+    evict: Mapped[bool]
     reason: Mapped[str | None]
     created_at: Mapped[datetime]
 

@@ -102,7 +102,7 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
             _stepped(run, attempt, report.step)
             run.metrics = _finite(report.metrics)
             run.message = None
-            end(attempt, "succeeded", now=now)
+            end(session, run, attempt, "succeeded", now=now)
             move(session, run, "succeed", now=now)
         case Failed():
             _stepped(run, attempt, report.step)
@@ -119,7 +119,7 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
         case Stopped():
             _stepped(run, attempt, report.step)
             outcome, chosen = _after_stopping(report, run.desired_state)
-            end(attempt, outcome, now=now)
+            end(session, run, attempt, outcome, now=now)
             run.message = None
             move(session, run, chosen, now=now, reason=report.reason)
 
