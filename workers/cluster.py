@@ -24,6 +24,7 @@ from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surro
 
 _GIB = 2**30
 _CAUSE_CHARACTERS = 400
+_EXIT_CAUSE_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Loss:
 
     failure_class: FailureClass
     message: str
+    exit_cause: str | None = None
+    """How the process ended, in Ray's words: signal or exit code, as far as it knows, and which process it was."""
 
 
 class CannotStart(Exception):
@@ -140,13 +143,14 @@ class RayCluster:
         except ray.exceptions.ActorUnavailableError:
             return None  # out of reach for the moment; the lease decides how long a moment is
         except ray.exceptions.OutOfMemoryError as error:
-            return Loss("host_oom", f"Ray ended the worker because its node ran out of memory: {_cause(error)}")
+            message = f"Ray ended the worker because its node ran out of memory: {_cause(error)}"
+            return Loss("host_oom", message, _exit_cause(error))
         except ray.exceptions.ActorDiedError as error:
             if "its node has died" in str(error):
-                return Loss("node_lost", f"The node died: {_cause(error)}")
-            return Loss("ray_infra", f"The worker process died: {_cause(error)}")
+                return Loss("node_lost", f"The node died: {_cause(error)}", _exit_cause(error))
+            return Loss("ray_infra", f"The worker process died: {_cause(error)}", _exit_cause(error))
         except ray.exceptions.RayError as error:
-            return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}")
+            return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}", _exit_cause(error))
         return reply
 
     def stop(self, name: str, attempt: Attempt, reason: StopReason) -> None:
@@ -186,3 +190,10 @@ def _cause(error: Exception) -> str:
     told = [line.strip() for line in str(error).splitlines() if not line.startswith("\t")]
     text = " ".join(told).split(" Some common causes")[0]
     return text.removeprefix("The actor died unexpectedly before finishing this task. ")[:_CAUSE_CHARACTERS]
+
+
+def _exit_cause(error: Exception) -> str:
+    """All that Ray's message says, on one line: with the process and the list of common causes, without Ray's own numbers."""
+    told = [line.strip() for line in str(error).splitlines()]
+    useful = [line for line in told if not line.startswith(("class_name:", "actor_id:", "namespace:"))]
+    return " ".join(useful)[:_EXIT_CAUSE_CHARACTERS]

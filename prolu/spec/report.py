@@ -1,4 +1,4 @@
-"""What a run reports while it lives: progress, metrics, bias statistics, checkpoints, its end.
+"""What a run reports while it lives: progress, metrics, bias statistics, checkpoints, log lines, its end.
 
 One definition for the trainer that produces it, the queue that stores it and the API that serves it.
 """
@@ -235,6 +235,15 @@ class CheckpointWritten(Record):
     """Whether it is the run's last, written after the last step."""
 
 
+class LogLines(Record):
+    """What the attempt's process logged and printed since the report of this kind before."""
+
+    kind: Literal["log"] = "log"
+    """Tag of the union."""
+    text: str
+    """Whole lines, each with its time (UTC) and its level, or `OUT` or `ERR` where it was printed."""
+
+
 class Succeeded(Record):
     """The run reached its last step."""
 
@@ -274,6 +283,14 @@ class Stopped(Record):
 
 Outcome = Succeeded | Failed | Stopped
 Report = Annotated[
-    Progress | MetricPoint | BiasSnapshot | DiagnosticsMeasured | CheckpointWritten | Succeeded | Failed | Stopped,
+    Progress
+    | MetricPoint
+    | BiasSnapshot
+    | DiagnosticsMeasured
+    | CheckpointWritten
+    | LogLines
+    | Succeeded
+    | Failed
+    | Stopped,
     Field(discriminator="kind"),
 ]

@@ -76,12 +76,14 @@ def end_badly(
     outcome: AttemptOutcome,
     failure_class: FailureClass,
     message: str,
+    exit_cause: str | None = None,
     traceback_tail: str | None = None,
 ) -> None:
     """Close an attempt that failed or was lost, and let the wish of the owner or the rules of retries decide what follows."""
     end(session, run, attempt, outcome, now=now)
     attempt.failure_class = failure_class
     attempt.message = message
+    attempt.exit_cause = exit_cause
     attempt.traceback_tail = traceback_tail or None
     session.flush()
     told: dict[str, Any] = {"failure_class": failure_class, "message": message}

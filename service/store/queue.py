@@ -272,7 +272,14 @@ def mark_stopping(session: Session, run_id: UUID, epoch: int) -> bool:
 
 
 def lose(
-    session: Session, run_id: UUID, epoch: int, *, failure_class: FailureClass, message: str, node: str | None = None
+    session: Session,
+    run_id: UUID,
+    epoch: int,
+    *,
+    failure_class: FailureClass,
+    message: str,
+    exit_cause: str | None = None,
+    node: str | None = None,
 ) -> RunState | None:
     """Give up an attempt whose worker is gone. Returns the run's new state, or None where the attempt is past."""
     found = held(session, run_id, epoch)
@@ -281,7 +288,16 @@ def lose(
     run, attempt = found
     attempt.node = node or attempt.node
     now = database_now(session)
-    end_badly(session, run, attempt, now=now, outcome="lost", failure_class=failure_class, message=message)
+    end_badly(
+        session,
+        run,
+        attempt,
+        now=now,
+        outcome="lost",
+        failure_class=failure_class,
+        message=message,
+        exit_cause=exit_cause,
+    )
     session.flush()
     return run.state
 

@@ -22,6 +22,7 @@ from prolu.spec.report import (
     CheckpointWritten,
     DiagnosticsMeasured,
     Failed,
+    LogLines,
     MetricPoint,
     Progress,
     Report,
@@ -38,6 +39,7 @@ from service.store.models import (
     BiasSnapshotRow,
     CheckpointRow,
     DiagnosticsRow,
+    LogChunkRow,
     MetricPointRow,
     RunRow,
 )
@@ -98,6 +100,9 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
         case CheckpointWritten():
             _stepped(run, attempt, report.step)
             _checkpoint(session, run, attempt, report, now)
+        case LogLines():
+            text = _storable(report.text)
+            session.add(LogChunkRow(run_id=run.id, epoch=attempt.epoch, seq=attempt.last_seq, at=now, text=text))
         case Succeeded():
             _stepped(run, attempt, report.step)
             run.metrics = _finite(report.metrics)
