@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,11 +26,20 @@ _READY_SECONDS = 60
 _NOBODY = 65_534
 
 
-@dataclass(frozen=True)
 class PostgresServer:
     """A running server; `url` gives the SQLAlchemy URL of one of its databases."""
 
-    port: int
+    def __init__(self, folder: Path, user: int | None, settings: Sequence[str]) -> None:
+        """Make its data in a folder and start it. It dies with the thread that starts it."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._folder = folder
+        self._user = user
+        self._binaries = _reachable_binaries(folder, user)
+        self._settings = settings
+        _initialise(self._binaries, folder, user)
+        self.start()
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://prolu@127.0.0.1:{self.port}/{name}"
@@ -49,6 +57,16 @@ class PostgresServer:
         self.run(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def stop(self, *, crash: bool = False) -> None:
+        """End it: in order, or as a crash does, so that the next start recovers. Every session is cut off."""
+        self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
+        self._process.wait(30)
+
+    def start(self) -> None:
+        """Start it after a stop, on the same port and data."""
+        self._process = _start(self._binaries, self._folder, self.port, self._user, self._settings)
+        _wait_until_ready(self._process, self.port, self._folder / "log")
+
 
 @contextmanager
 def running_postgres(settings: Sequence[str]) -> Iterator[PostgresServer]:
@@ -58,17 +76,11 @@ def running_postgres(settings: Sequence[str]) -> Iterator[PostgresServer]:
     if user is not None:
         os.chown(folder, user, user)
     try:
-        binaries = _reachable_binaries(folder, user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        server = _start(binaries, folder, port, user, settings)
+        server = PostgresServer(folder, user, settings)
         try:
-            _wait_until_ready(server, port, folder / "log")
-            yield PostgresServer(port)
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,12 +100,12 @@ def _reachable_binaries(folder: Path, user: int | None) -> Path:
     return install / "bin"
 
 
-def _start(
-    binaries: Path, folder: Path, port: int, user: int | None, settings: Sequence[str]
-) -> subprocess.Popen[bytes]:
-    data = folder / "data"
+def _initialise(binaries: Path, folder: Path, user: int | None) -> None:
     subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "prolu", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+        [
+            *(binaries / "initdb", "-D", folder / "data", "-U", "prolu"),
+            *("-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"),
+        ],
         user=user,
         group=user,
         extra_groups=None if user is None else [],
@@ -101,10 +113,15 @@ def _start(
         check=True,
         capture_output=True,
     )
+
+
+def _start(
+    binaries: Path, folder: Path, port: int, user: int | None, settings: Sequence[str]
+) -> subprocess.Popen[bytes]:
     chosen = [part for setting in settings for part in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *chosen],
+            [binaries / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", "", *chosen],
             user=user,
             group=user,
             extra_groups=None if user is None else [],
