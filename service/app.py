@@ -9,7 +9,7 @@ import httpx
 from fastapi import Depends, FastAPI
 
 from prolu import __version__
-from service.api import checkpoints, openapi, problems, queue, runs, sweeps, system
+from service.api import checkpoints, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
 from service.api.context import Services
 from service.api.middleware import Surround
 from service.api.parameters import only_known
@@ -56,7 +56,15 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
     )
     app.state.services = services
     app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
-    for router in (runs.router, sweeps.router, checkpoints.router, queue.router, system.router):
+    for router in (
+        runs.router,
+        run_verbs.router,
+        sweeps.router,
+        sweep_verbs.router,
+        checkpoints.router,
+        queue.router,
+        system.router,
+    ):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

@@ -1,11 +1,11 @@
-"""`/v1/runs`: submit, list, look, cancel, and read what a run reports."""
+"""`/v1/runs`: submit, list, look, and read what a run reports; its verbs are in `service.api.run_verbs`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import (
@@ -26,14 +26,15 @@ from service.api.context import Parts, User
 from service.api.lists import Cursor, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
-from service.domain.errors import Forbidden
+from service.api.tags import tag_of
+from service.domain import tiers
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, results
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
-@router.post("", status_code=201, operation_id="submit_run", responses={409: {}, 413: {}, 415: {}, 503: {}})
+@router.post("", status_code=201, operation_id="submit_run", responses={403: {}, 409: {}, 413: {}, 415: {}, 503: {}})
 def submit_run(
     body: Annotated[RunCreate, Body(openapi_examples=examples.RUNS)],
     services: Parts,
@@ -41,6 +42,7 @@ def submit_run(
     idempotency_key: IdempotencyKey = None,
 ) -> RunRead:
     """Put a run into the queue. What its spec names (files, models, corpora, resources) is looked up first."""
+    tier = tiers.allowed(body.tier, is_admin=user.is_admin)
 
     def check() -> None:
         with services.database.read() as session:
@@ -50,7 +52,14 @@ def submit_run(
             raise invalid(mistakes, "spec")
 
     def work(session: Session) -> RunRead:
-        row = queue.submit_run(session, owner_id=user.user_id, spec=body.spec, priority=body.priority)
+        row = queue.submit_run(
+            session,
+            owner_id=user.user_id,
+            spec=body.spec,
+            tier=tier,
+            priority=body.priority,
+            preemptible=body.preemptible,
+        )
         return lists.run(session, row.id)
 
     return once(services, user, idempotency_key, ("POST /v1/runs", body), check=check, work=work, answer_type=RunRead)
@@ -72,20 +81,12 @@ def list_runs(
 
 
 @router.get("/{run_id}", operation_id="get_run", responses={404: {}})
-def get_run(run_id: UUID, services: Parts, _: User) -> RunRead:
-    """One run with its spec, defaults filled in."""
+def get_run(run_id: UUID, services: Parts, _: User, response: Response) -> RunRead:
+    """One run with its spec, defaults filled in; its ETag changes with its place in the queue, its state and its wish."""
     with services.database.read() as session:
-        return lists.run(session, run_id)
-
-
-@router.post("/{run_id}:cancel", status_code=202, operation_id="cancel_run", responses={403: {}, 404: {}, 409: {}})
-def cancel_run(run_id: UUID, services: Parts, user: User) -> RunRead:
-    """Wish that the run end. A live run writes a last checkpoint first; a second wish changes nothing."""
-    with services.database.begin() as session:
-        if not user.is_admin and lists.owner_of(session, run_id) != user.user_id:
-            raise Forbidden(f"Run {run_id} belongs to somebody else; ask its owner or an administrator to cancel it.")
-        queue.request_cancel(session, run_id)
-        return lists.run(session, run_id)
+        run = lists.run(session, run_id)
+    response.headers["ETag"] = tag_of(run)
+    return run
 
 
 @router.get("/{run_id}/attempts", operation_id="list_attempts", responses={404: {}})

@@ -1,12 +1,11 @@
-"""`/v1/sweeps`: submit, preview, list, look, and the table of results."""
+"""`/v1/sweeps`: submit, preview, list, look, and the table of results; its verbs are in `service.api.sweep_verbs`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import (
@@ -20,23 +19,21 @@ from prolu.client.wire import (
     SweepPreview,
     SweepRead,
 )
-from prolu.spec import Mistake, SpecError
 from service.api import examples
-from service.api.context import Parts, Services, User
+from service.api.context import Parts, User
 from service.api.lists import Cursor, Limit
-from service.api.problems import invalid, problem_items
+from service.api.points import all_refusals, check_inputs, expanded
+from service.api.problems import problem_items
 from service.api.repetition import IdempotencyKey, once
-from service.domain.expansion import Location, Point, expand
-from service.domain.memory import check_memory
-from service.store import inputs, lists, nodes, queue, sweep_tables
+from service.api.tags import tag_of
+from service.domain import tiers
+from service.domain.expansion import Point
+from service.store import lists, queue, sweep_tables
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
-# A preview explains so many refusals; each may have taken a look-up.
-_MOST_REFUSALS = 50
 
-
-@router.post("", status_code=201, operation_id="submit_sweep", responses={409: {}, 413: {}, 415: {}, 503: {}})
+@router.post("", status_code=201, operation_id="submit_sweep", responses={403: {}, 409: {}, 413: {}, 415: {}, 503: {}})
 def submit_sweep(
     body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)],
     services: Parts,
@@ -45,13 +42,22 @@ def submit_sweep(
 ) -> SweepRead:
     """Put every run of a sweep into the queue, or none. What the runs name is looked up first."""
     points: list[Point] = []
+    tier = tiers.allowed(body.tier, is_admin=user.is_admin)
 
     def check() -> None:
-        points.extend(_expanded(body))
-        _check_inputs(points, services)
+        points.extend(expanded(body.spec))
+        check_inputs(points, services)
 
     def work(session: Session) -> SweepRead:
-        row = queue.submit_sweep(session, owner_id=user.user_id, spec=body.spec, points=points, priority=body.priority)
+        row = queue.submit_sweep(
+            session,
+            owner_id=user.user_id,
+            spec=body.spec,
+            points=points,
+            tier=tier,
+            priority=body.priority,
+            preemptible=body.preemptible,
+        )
         return lists.sweep(session, row.id)
 
     return once(
@@ -64,12 +70,12 @@ def preview_sweep(
     body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)], services: Parts, _: User
 ) -> SweepPreview:
     """Say what a sweep would put into the queue, or why it would be refused here and now, and write nothing."""
-    points = _expanded(body)
+    points = expanded(body.spec)
     shown = [
         PointRead(point=point.index, name=point.name, variant=point.variant, set=dict(point.set), digest=point.digest)
         for point in points
     ]
-    return SweepPreview(count=len(shown), points=shown, refusals=problem_items(_all_refusals(points, services)))
+    return SweepPreview(count=len(shown), points=shown, refusals=problem_items(all_refusals(points, services)))
 
 
 @router.get("", operation_id="list_sweeps")
@@ -80,10 +86,12 @@ def list_sweeps(services: Parts, _: User, limit: Limit = 100, cursor: Cursor = N
 
 
 @router.get("/{sweep_id}", operation_id="get_sweep", responses={404: {}})
-def get_sweep(sweep_id: UUID, services: Parts, _: User) -> SweepRead:
-    """One sweep, and how many of its runs are in which state."""
+def get_sweep(sweep_id: UUID, services: Parts, _: User, response: Response) -> SweepRead:
+    """One sweep, and how many of its runs are in which state; its ETag changes with its place in the queue and its size."""
     with services.database.read() as session:
-        return lists.sweep(session, sweep_id)
+        sweep = lists.sweep(session, sweep_id)
+    response.headers["ETag"] = tag_of(sweep)
+    return sweep
 
 
 @router.get("/{sweep_id}/runs", operation_id="list_sweep_runs", responses={404: {}})
@@ -135,51 +143,3 @@ def list_sweep_bias_statistics(
     """The last bias statistics of every run that has any, by point: one query for how biases depend on the sparsity."""
     with services.database.read() as session:
         return sweep_tables.bias_statistics(session, sweep_id, histograms=histograms, limit=limit, cursor=cursor)
-
-
-def _expanded(body: SweepCreate) -> list[Point]:
-    try:
-        return expand(body.spec)
-    except SpecError as error:
-        raise invalid(error.mistakes, "spec") from None
-
-
-def _check_inputs(points: Sequence[Point], services: Services) -> None:
-    """Raise Invalid for what is wrong with the first point that would be refused."""
-    for point, mistakes in _refused(points, services):
-        raise invalid([_placed(point, mistake) for mistake in mistakes], "spec")
-
-
-def _all_refusals(points: Sequence[Point], services: Services) -> list[Mistake]:
-    """Say what is wrong with the points, in words of the first that it is wrong with: the first of it, if it is much."""
-    found: dict[tuple[Location, str], Mistake] = {}
-    for point, mistakes in _refused(points, services):
-        for mistake in mistakes:
-            placed = _placed(point, mistake)
-            found.setdefault((placed.location, mistake.sentence), placed)
-        if len(found) >= _MOST_REFUSALS:
-            break
-    return [Mistake(("spec", *mistake.location), mistake.sentence) for mistake in found.values()][:_MOST_REFUSALS]
-
-
-def _refused(points: Sequence[Point], services: Services) -> Iterator[tuple[Point, list[Mistake]]]:
-    """Look up what the points name, each different thing once, and yield those with something wrong."""
-    with services.database.read() as session:
-        offers = nodes.believed_nodes(session)
-    surroundings = services.surroundings.for_one_request()
-    for point in points:
-        if mistakes := check_memory(point.spec):
-            yield point, mistakes
-    seen = set()
-    for point in points:
-        asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
-        if asks in seen:
-            continue
-        seen.add(asks)
-        if mistakes := inputs.check(point.spec, surroundings, offers):
-            yield point, mistakes
-
-
-def _placed(point: Point, mistake: Mistake) -> Mistake:
-    """Name the point, and the place where the sweep wrote what is wrong with it."""
-    return Mistake(point.locate(mistake.location), f"{point}: {mistake.sentence}")

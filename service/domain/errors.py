@@ -6,6 +6,7 @@ ServiceError
  ├─ NotFound                 404
  ├─ Conflict                 409
  │   └─ IllegalTransition        a run's state does not allow it
+ ├─ PreconditionFailed       412  it changed since the If-Match of the request was read
  ├─ TooLarge                 413
  ├─ WrongMediaType           415
  ├─ Invalid                  422  names the wrong places of the body
@@ -77,6 +78,13 @@ class IllegalTransition(Conflict):
     """A run's state does not allow what was asked; the sentence names the state."""
 
     code = "illegal_transition"
+
+
+class PreconditionFailed(ServiceError):
+    """What is to be changed has changed since the client looked."""
+
+    status = 412
+    code = "precondition_failed"
 
 
 class TooLarge(ServiceError):

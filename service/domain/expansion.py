@@ -47,7 +47,7 @@ class Point:
         return _locate(self.origins, location)
 
     def __str__(self) -> str:
-        return _title(self.index, self.set)
+        return describe(self.index, self.set)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,30 @@ def count(sweep: SweepSpec) -> int:
     shared = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.seeds))
     alternatives = sweep.variants or [Variant(name="-")]
     return sum(shared * math.prod(len(values) for values in variant.grid.values()) for variant in alternatives)
+
+
+def change(document: Mapping[str, Any], changes: Mapping[str, Any], *, name: str) -> RunSpec:
+    """Build a run like another, which is given as plain data, but for what `changes` sets by path, as a point does.
+
+    Raises SpecError, with locations below `set`.
+    """
+    fixed = [path for path in changes if path.split(".")[0] in ("name", "version")]
+    if fixed:
+        raise SpecError(
+            [Mistake(("set", path), f"set.{path} is not for this; give name beside set.") for path in fixed]
+        )
+    settings = [_Setting(path, value, ("set", path), False) for path, value in changes.items()]
+    try:
+        return validate({**_applied(document, settings), "name": name}, RunSpec)
+    except SpecError as error:
+        mistakes = [Mistake(place_of_change(changes, mistake.location), mistake.sentence) for mistake in error.mistakes]
+        raise SpecError(mistakes) from None
+
+
+def place_of_change(changes: Mapping[str, Any], location: Location) -> Location:
+    """Say where in `set` a place of the changed run was written, or `set` itself for what nobody changed."""
+    place = _locate({path: ("set", path) for path in changes}, location)
+    return place if place[0] == "set" else ("set",)
 
 
 def _refuse_ambiguity(sweep: SweepSpec) -> None:
@@ -184,7 +208,7 @@ def _point(sweep: SweepSpec, index: int, variant: Variant | None, settings: Sequ
             document["name"] = _name(sweep, index, variant, settings)
         spec = validate(document, RunSpec)
     except SpecError as error:
-        title = _title(index, chosen)
+        title = describe(index, chosen)
         raise SpecError(
             [Mistake(_locate(origins, mistake.location), f"{title}: {mistake.sentence}") for mistake in error.mistakes]
         ) from None
@@ -290,7 +314,8 @@ def _short(value: Any) -> str:
     return printable if len(printable) <= _VALUE_LENGTH else printable[: _VALUE_LENGTH - 1] + "…"
 
 
-def _title(index: int, chosen: Mapping[str, Any]) -> str:
+def describe(index: int, chosen: Mapping[str, Any]) -> str:
+    """Name a point for people: its index, and what it sets."""
     settings = ", ".join(f"{path}={_short(value)}" for path, value in chosen.items())
     return f"Point {index} ({settings})" if settings else f"Point {index}"
 

@@ -21,7 +21,7 @@ from prolu.client.wire import (
     SweepRead,
 )
 from prolu.spec import RunSpec, SweepSpec
-from service.domain import lifecycle
+from service.domain import lifecycle, tiers
 from service.domain.errors import NotFound
 from service.store import nodes, pages
 from service.store.models import RunRow, SweepRow, UserRow
@@ -82,9 +82,9 @@ def sweeps(session: Session, *, limit: int, cursor: str | None) -> Page[SweepRea
 
 
 def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[RunSummary]:
-    """The runs of a sweep, by point. Raises NotFound."""
+    """The runs of a sweep, by point; of a point that was tried again, the latest. Raises NotFound."""
     require_sweep(session, sweep_id)
-    statement = _runs().where(RunRow.sweep_id == sweep_id)
+    statement = _runs().where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
     if cursor is not None:
         statement = statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
     rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
@@ -121,6 +121,14 @@ def owner_of(session: Session, run_id: UUID) -> UUID:
     return owner_id
 
 
+def owner_of_sweep(session: Session, sweep_id: UUID) -> UUID:
+    """The user who submitted a sweep. Raises NotFound."""
+    owner_id = session.scalar(select(SweepRow.owner_id).where(SweepRow.id == sweep_id))
+    if owner_id is None:
+        raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
+    return owner_id
+
+
 def _runs(*more: Any) -> Select[Any]:
     return select(*_SUMMARY, *more).select_from(RunRow).join(UserRow, UserRow.id == RunRow.owner_id)
 
@@ -136,7 +144,7 @@ def _sweeps() -> Select[Any]:
 def _states(session: Session, sweep_ids: Iterable[UUID]) -> dict[UUID, dict[RunState, int]]:
     rows = session.execute(
         select(RunRow.sweep_id, RunRow.state, func.count().label("runs"))
-        .where(RunRow.sweep_id.in_(list(sweep_ids)))
+        .where(RunRow.sweep_id.in_(list(sweep_ids)), ~RunRow.superseded)
         .group_by(RunRow.sweep_id, RunRow.state)
     )
     counted: dict[UUID, dict[RunState, int]] = defaultdict(dict)
@@ -151,7 +159,9 @@ def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]]) -> SweepRead:
         id=row.id,
         name=row.name,
         owner=row.owner,
+        tier=tiers.NAMES[row.tier],
         priority=row.priority,
+        preemptible=row.preemptible,
         count=row._mapping["count"],
         states=states.get(row.id, {}),
         created_at=row.created_at,
@@ -165,7 +175,7 @@ def _summary(row: Row[Any]) -> dict[str, Any]:
     progress = (
         ProgressRead(phase=row.phase, done=row.done, total=row.total, updated_at=row.progress_at) if live else None
     )
-    return {**shown, "progress": progress}
+    return {**shown, "tier": tiers.NAMES[row.tier], "progress": progress}
 
 
-_SHOWN = [name for name in RunSummary.model_fields if name != "progress"]
+_SHOWN = [name for name in RunSummary.model_fields if name not in ("progress", "tier")]

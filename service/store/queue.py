@@ -16,20 +16,22 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import and_, func, insert, or_, select, true, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from prolu.client.wire import DesiredState, RunState
 from prolu.spec import ResourcesSpec, RunSpec
 from prolu.spec.report import FailureClass
 from service.domain import lifecycle
-from service.domain.lifecycle import Move
 from service.domain.scheduling import Candidate
 from service.store.attempts import end_badly, held, move
 from service.store.db import database_now
-from service.store.models import AttemptRow, CheckpointRow, EventRow, RunRow, SweepRow, UserRow
+from service.store.models import AttemptRow, EventRow, RunRow, SweepRow, UserRow
 from service.store.nodes import nodes, record_nodes
-from service.store.submission import request_cancel, submit_run, submit_sweep
+from service.store.resumption import beginnings
+from service.store.settling import settle
+from service.store.submission import submit_run, submit_sweep
+from service.store.wishes import request_cancel
 
 __all__ = [
     "ACTOR_PREFIX",
@@ -54,7 +56,6 @@ __all__ = [
 ACTOR_PREFIX = "prolu-"
 
 _AT_ONCE = 500
-_GRANT: dict[DesiredState, Move] = {"cancelled": "cancel", "paused": "pause", "running": "requeue"}
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,11 @@ def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_secon
         return []
     places = {run_id: place for place, run_id in enumerate(run_ids)}
     taken = sorted(taken, key=lambda row: places[row.id])
-    checkpoints = _furthest_checkpoints(session, [row.id for row in taken])
+    begins = beginnings(session, [row.id for row in taken])
     attempts = []
     for row in taken:
-        path, step = checkpoints.get(row.id, (None, None))
+        beginning = begins.get(row.id)
+        path, step = (beginning.path, beginning.step) if beginning else (None, None)
         attempts.append(
             {
                 "run_id": row.id,
@@ -211,25 +213,6 @@ def _refuse(session: Session, run_id: UUID, epoch: int, error: ValidationError) 
         run, attempt = found
         now = database_now(session)
         end_badly(session, run, attempt, now=now, outcome="failed", failure_class="user_error", message=message)
-
-
-def _furthest_checkpoints(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, tuple[str, int]]:
-    """Give path and step of each run's furthest checkpoint, but for those that an attempt could not read."""
-    found_bad = (
-        select(AttemptRow.epoch)
-        .where(
-            AttemptRow.run_id == CheckpointRow.run_id,
-            AttemptRow.resume_from == CheckpointRow.path,
-            AttemptRow.failure_class == "bad_checkpoint",
-        )
-        .exists()
-    )
-    rows = session.execute(
-        select(CheckpointRow.run_id, CheckpointRow.path, CheckpointRow.step)
-        .where(CheckpointRow.run_id.in_(run_ids), ~found_bad)
-        .order_by(CheckpointRow.run_id, CheckpointRow.step, CheckpointRow.epoch)
-    )
-    return {row.run_id: (row.path, row.step) for row in rows}
 
 
 def live(session: Session) -> list[LiveAttempt]:
@@ -324,32 +307,6 @@ def reap(session: Session) -> list[tuple[UUID, int]]:
         reaped.append((run_id, epoch))
     session.flush()
     return reaped
-
-
-def settle(session: Session) -> int:
-    """Grant the wishes that need no attempt, and end the waits that are over. Returns how many runs moved."""
-    now = database_now(session)
-    moved = 0
-    for desired, resting, due in (
-        ("cancelled", sorted(lifecycle.RESTING), true()),
-        ("paused", ["queued", "retry_wait"], true()),
-        ("running", ["paused"], true()),
-        ("running", ["retry_wait"], RunRow.not_before <= now),
-    ):
-        rows = session.scalars(
-            select(RunRow)
-            .where(RunRow.desired_state == desired, RunRow.state.in_(resting), due)
-            .order_by(RunRow.id)
-            .limit(_AT_ONCE)
-            .with_for_update(key_share=True, skip_locked=True)
-            .options(defer(RunRow.spec), defer(RunRow.set))
-            .execution_options(populate_existing=True)
-        )
-        for run in rows:
-            move(session, run, _GRANT[run.desired_state], now=now)
-            moved += 1
-    session.flush()
-    return moved
 
 
 def _resources(row: Any) -> ResourcesSpec:

@@ -1,4 +1,4 @@
-"""Runs and sweeps enter the queue here, and here their owners wish for an end. Writes wishes, never states of live runs."""
+"""Runs and sweeps enter the queue here."""
 
 from __future__ import annotations
 
@@ -12,79 +12,91 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from prolu.spec import RunSpec, SweepSpec
-from service.domain import lifecycle
-from service.domain.errors import IllegalTransition, NotFound
 from service.domain.expansion import Point
-from service.store.attempts import lock_run, record
+from service.store.attempts import record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
 
 
-def submit_run(session: Session, *, owner_id: UUID, spec: RunSpec, priority: int) -> RunRow:
+def submit_run(
+    session: Session,
+    *,
+    owner_id: UUID,
+    spec: RunSpec,
+    priority: int,
+    tier: int = 0,
+    preemptible: bool = False,
+    cloned_from: UUID | None = None,
+) -> RunRow:
     """Add one run to the queue."""
     now = database_now(session)
     run = RunRow(
-        **_columns(spec, spec.digest()), owner_id=owner_id, priority=priority, created_at=now, waiting_since=now
+        **_columns(spec, spec.digest()),
+        owner_id=owner_id,
+        tier=tier,
+        priority=priority,
+        preemptible=preemptible,
+        cloned_from=cloned_from,
+        created_at=now,
+        waiting_since=now,
     )
     session.add(run)
     session.flush()
-    record(session, run, "submitted", now=now)
+    record(session, run, "submitted", now=now, cloned_from=None if cloned_from is None else str(cloned_from))
     session.flush()
     return run
 
 
 def submit_sweep(
-    session: Session, *, owner_id: UUID, spec: SweepSpec, points: Sequence[Point], priority: int
+    session: Session,
+    *,
+    owner_id: UUID,
+    spec: SweepSpec,
+    points: Sequence[Point],
+    priority: int,
+    tier: int = 0,
+    preemptible: bool = False,
 ) -> SweepRow:
     """Add a sweep and a run for each of its points, all or none."""
-    now = database_now(session)
     sweep = SweepRow(
         id=uuid7(),
         owner_id=owner_id,
         name=spec.name,
         spec=spec.model_dump(mode="json"),
         count=len(points),
+        tier=tier,
         priority=priority,
+        preemptible=preemptible,
         max_concurrent=spec.max_concurrent,
-        created_at=now,
+        created_at=database_now(session),
     )
     session.add(sweep)
     session.flush()
-    runs = [_of_point(point, sweep, owner_id=owner_id, priority=priority, now=now) for point in points]
-    session.execute(insert(RunRow), runs)
-    events = [{"run_id": run["id"], "at": now, "kind": "submitted", "epoch": None, "detail": {}} for run in runs]
-    session.execute(insert(EventRow), events)
+    add_points(session, sweep, points, first=0)
     return sweep
 
 
-def request_cancel(session: Session, run_id: UUID) -> RunRow:
-    """Write the wish that the run end. A second wish changes nothing.
-
-    Raises NotFound, and IllegalTransition for a run that has succeeded or failed.
-    """
-    run = lock_run(session, run_id)
-    if run is None:
-        raise NotFound(f"There is no run {run_id}; look it up with GET /v1/runs.")
-    if run.desired_state == "cancelled":
-        return run
-    if run.state in lifecycle.TERMINAL:
-        raise IllegalTransition(f"Run {run_id} is already finished ({run.state}); there is nothing left to cancel.")
-    run.desired_state = "cancelled"
-    record(session, run, "cancel_requested", now=database_now(session))
-    session.flush()
-    return run
+def add_points(session: Session, sweep: SweepRow, points: Sequence[Point], *, first: int) -> None:
+    """Add a run for each of `points` to a sweep, with the sweep's place in the queue; `first` is the first one's index."""
+    now = database_now(session)
+    runs = [_of_point(point, sweep, index=index, now=now) for index, point in enumerate(points, start=first)]
+    session.execute(insert(RunRow), runs)
+    events = [{"run_id": run["id"], "at": now, "kind": "submitted", "epoch": None, "detail": {}} for run in runs]
+    session.execute(insert(EventRow), events)
 
 
-def _of_point(point: Point, sweep: SweepRow, *, owner_id: UUID, priority: int, now: datetime) -> dict[str, Any]:
+def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> dict[str, Any]:
     return {
         **_columns(point.spec, point.digest),
         "id": uuid7(),
-        "owner_id": owner_id,
+        "owner_id": sweep.owner_id,
         "sweep_id": sweep.id,
-        "point": point.index,
+        "point": index,
         "variant": point.variant,
         "set": dict(point.set),
-        "priority": priority,
+        "tier": sweep.tier,
+        "priority": sweep.priority,
+        "preemptible": sweep.preemptible,
         "created_at": now,
         "waiting_since": now,
     }

@@ -1,4 +1,7 @@
-"""What the runs of a sweep found, as tables: one row per run, per group of seeds, per last look at the biases."""
+"""What the runs of a sweep found, as tables: one row per run, per group of seeds, per last look at the biases.
+
+Of a point that was tried again, the latest run counts.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _RUN = (RunRow.id, RunRow.point, RunRow.name, RunRow.variant, RunRow.state, RunR
 def results(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[ResultRow]:
     """One row per run of a sweep, by point: settings, final metrics, last bias statistics in brief. Raises NotFound."""
     require_sweep(session, sweep_id)
-    statement = _after(cursor, select(*_RUN, RunRow.metrics).where(RunRow.sweep_id == sweep_id))
+    statement = _after(cursor, select(*_RUN, RunRow.metrics).where(RunRow.sweep_id == sweep_id, ~RunRow.superseded))
     rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
     biases = _last_biases(session, [row.id for row in rows])
     return pages.page(
@@ -62,7 +65,8 @@ def results_over_seeds(
     group may stand anywhere in the sweep, so its points are read whole, and metrics of this page (and of its counterparts) only.
     """
     require_sweep(session, sweep_id)
-    runs = session.execute(select(*_RUN).where(RunRow.sweep_id == sweep_id).order_by(RunRow.point)).all()
+    statement = select(*_RUN).where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
+    runs = session.execute(statement.order_by(RunRow.point)).all()
     groups = by_seed(runs)
     others = (
         {}
@@ -103,7 +107,7 @@ def bias_statistics(
     statement = (
         select(*_RUN, *seen)
         .join(BiasSnapshotRow, (BiasSnapshotRow.run_id == RunRow.id) & (BiasSnapshotRow.step == last))
-        .where(RunRow.sweep_id == sweep_id)
+        .where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
     )
     rows = session.execute(_after(cursor, statement).order_by(RunRow.point).limit(limit + 1)).all()
     return pages.page(rows, limit, lambda row: _last_look(row, histograms=histograms), lambda row: (row.point,))

@@ -1,6 +1,6 @@
 """What the API says and hears: the server writes it and the client reads it. Both import it from here.
 
-    submitting    what a client sends: a run, a sweep
+    submitting    what a client sends: a run, a sweep, a wish for one that is there
     runs          a run's life: states, attempts, events
     measured      what a run measures and writes: metrics, bias statistics, diagnostics, checkpoints
     sweeps        a sweep: what it would submit, how far it is
@@ -27,8 +27,17 @@ from prolu.client.wire.runs import (
     RunRead,
     RunState,
     RunSummary,
+    Tier,
 )
-from prolu.client.wire.submitting import RunCreate, SweepCreate
+from prolu.client.wire.submitting import (
+    CloneRequest,
+    PlacePatch,
+    RetryFailedRequest,
+    RetryRequest,
+    RunCreate,
+    SweepCreate,
+    SweepExtend,
+)
 from prolu.client.wire.sweeps import PointRead, SweepPreview, SweepRead
 from prolu.client.wire.system import MeRead, ReadyRead, VersionRead
 
@@ -37,6 +46,7 @@ __all__ = [
     "AttemptRead",
     "BiasSnapshotRead",
     "CheckpointRead",
+    "CloneRequest",
     "DesiredState",
     "DiagnosticsRead",
     "EventRead",
@@ -44,6 +54,7 @@ __all__ = [
     "MetricRead",
     "NodeRead",
     "Page",
+    "PlacePatch",
     "PointRead",
     "Problem",
     "ProblemItem",
@@ -52,6 +63,8 @@ __all__ = [
     "QueueRead",
     "ReadyRead",
     "ResultRow",
+    "RetryFailedRequest",
+    "RetryRequest",
     "RunCreate",
     "RunRead",
     "RunState",
@@ -61,7 +74,9 @@ __all__ = [
     "SparsityLevel",
     "SweepBiasRead",
     "SweepCreate",
+    "SweepExtend",
     "SweepPreview",
     "SweepRead",
+    "Tier",
     "VersionRead",
 ]

@@ -14,6 +14,7 @@ RunState = Literal[
     "queued", "starting", "running", "stopping", "retry_wait", "paused", "succeeded", "failed", "cancelled"
 ]
 DesiredState = Literal["running", "paused", "cancelled"]
+Tier = Literal["low", "normal", "high"]
 AttemptOutcome = Literal["succeeded", "failed", "lost", "cancelled", "paused", "preempted"]
 
 
@@ -51,8 +52,20 @@ class RunSummary(Wire):
     """Where it is in its life."""
     desired_state: DesiredState
     """What its owner wishes."""
+    tier: Tier
+    """Goes before priority: low, normal or high."""
     priority: int
     """0 to 100; higher goes first."""
+    preemptible: bool
+    """Whether it may be stopped and put back into the queue to make room for others."""
+    ranks: int
+    """Workers that train it together."""
+    retry_of: UUID | None
+    """Run whose place it took, when that was tried again."""
+    superseded: bool
+    """Whether another run took its place; tables of a sweep then show that one."""
+    cloned_from: UUID | None
+    """Run that it was cloned from."""
     epoch: int
     """Number of the present or last attempt; 0 before the first."""
     step: int
@@ -90,7 +103,9 @@ class AttemptRead(Wire):
     outcome: AttemptOutcome | None
     """How it ended; null while it lives."""
     node: str | None
-    """Node it ran on."""
+    """Node it ran on; the first rank's, if it has several."""
+    nodes: list[str] | None
+    """Node of each rank, by rank; null where that is not known."""
     started_at: datetime
     """Claim by the dispatcher."""
     finished_at: datetime | None
@@ -99,10 +114,14 @@ class AttemptRead(Wire):
     """Step of the checkpoint it began with; null from scratch."""
     last_step: int
     """Last step it reported."""
+    stop_reason: str | None
+    """Why it was asked to end, if it was: cancel, pause, preempt, ..."""
     failure_class: FailureClass | None
     """Why it ended badly."""
     message: str | None
     """What happened, in one sentence."""
+    exit_cause: str | None
+    """What the cluster says of the end of its process: signal, exit code, out of memory."""
     traceback_tail: str | None
     """End of the traceback, if there was one."""
 
@@ -117,7 +136,7 @@ class EventRead(Wire):
     at: datetime
     """When."""
     kind: str
-    """What: submitted, claimed, running, succeeded, failed, lost, requeued, cancel_requested, cancelled, ..."""
+    """What: submitted, claimed, running, succeeded, failed, lost, requeued, cancel_requested, changed, superseded, ..."""
     epoch: int | None
     """During which attempt."""
     detail: dict[str, Any]

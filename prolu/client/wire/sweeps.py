@@ -10,7 +10,7 @@ from pydantic import Field
 
 from prolu.client.wire.base import Wire
 from prolu.client.wire.problems import ProblemItem
-from prolu.client.wire.runs import RunState
+from prolu.client.wire.runs import RunState, Tier
 from prolu.spec.sweep import SweepSpec
 
 
@@ -49,12 +49,16 @@ class SweepRead(Wire):
     """Label."""
     owner: str
     """User who submitted it."""
+    tier: Tier
+    """Of its runs, as last set for all of them."""
     priority: int
-    """Of its runs, at submission."""
+    """Of its runs, as last set for all of them."""
+    preemptible: bool
+    """Whether its runs may be stopped to make room for others, as last set for all of them."""
     count: int
     """Number of runs."""
     states: dict[RunState, int]
-    """Number of runs by state."""
+    """Number of runs by state; of a point that was tried again, the latest run counts."""
     created_at: datetime
     """Submission."""
     spec: SweepSpec

@@ -1,0 +1,122 @@
+"""What users wish of a sweep: `POST /v1/sweeps/{id}:cancel|pause|resume|retry_failed|extend`, and `PATCH` of its runs' place.
+
+Each answers with the sweep as it is now; the dispatcher does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Response
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import PlacePatch, RetryFailedRequest, SweepExtend, SweepRead
+from service.api.context import Parts, Services, User
+from service.api.ownership import require_own_sweep
+from service.api.points import check_inputs, expanded
+from service.api.repetition import IdempotencyKey, once
+from service.api.run_verbs import place_of
+from service.api.tags import IfMatch, require_match, tag_of
+from service.domain.expansion import Point
+from service.store import extension, lists, successors, wishes
+from service.store.users import Principal
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+_ERRORS: dict[int | str, dict[str, Any]] = {403: {}, 404: {}, 409: {}}
+_BODY_ERRORS: dict[int | str, dict[str, Any]] = {**_ERRORS, 413: {}, 415: {}}
+
+
+@router.post("/{sweep_id}:cancel", status_code=202, operation_id="cancel_sweep", responses=_ERRORS)
+def cancel_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
+    """Wish that every run of the sweep that has not ended end. A second wish changes nothing."""
+    return _wished(services, user, sweep_id, "cancel", wishes.cancel_sweep)
+
+
+@router.post("/{sweep_id}:pause", status_code=202, operation_id="pause_sweep", responses=_ERRORS)
+def pause_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
+    """Wish that every run of the sweep that has not ended rest until it is resumed. A second wish changes nothing."""
+    return _wished(services, user, sweep_id, "pause", wishes.pause_sweep)
+
+
+@router.post("/{sweep_id}:resume", status_code=202, operation_id="resume_sweep", responses=_ERRORS)
+def resume_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
+    """Put every paused run of the sweep back into the queue, and take back the pauses that have not come yet."""
+    return _wished(services, user, sweep_id, "resume", wishes.resume_sweep)
+
+
+@router.post("/{sweep_id}:retry_failed", status_code=202, operation_id="retry_failed_of_sweep", responses=_BODY_ERRORS)
+def retry_failed(
+    sweep_id: UUID,
+    services: Parts,
+    user: User,
+    body: Annotated[RetryFailedRequest, Body()] = RetryFailedRequest(),  # noqa: B008 it is frozen
+    idempotency_key: IdempotencyKey = None,
+) -> SweepRead:
+    """Submit a run in the place of each one that failed (and, if asked, was cancelled), as retry does for one."""
+
+    def check() -> None:
+        with services.database.read() as session:
+            require_own_sweep(session, user, sweep_id, "retry")
+
+    def work(session: Session) -> SweepRead:
+        successors.retry_failed(
+            session, sweep_id, from_scratch=body.from_scratch, include_cancelled=body.include_cancelled
+        )
+        return lists.sweep(session, sweep_id)
+
+    request = (f"POST /v1/sweeps/{sweep_id}:retry_failed", body)
+    return once(services, user, idempotency_key, request, check=check, work=work, answer_type=SweepRead)
+
+
+@router.post("/{sweep_id}:extend", status_code=202, operation_id="extend_sweep", responses=_BODY_ERRORS)
+def extend_sweep(
+    sweep_id: UUID,
+    body: SweepExtend,
+    services: Parts,
+    user: User,
+    idempotency_key: IdempotencyKey = None,
+) -> SweepRead:
+    """Give the sweep a new description that has all its points and more, and submit those that come with it."""
+    points: list[Point] = []
+
+    def check() -> None:
+        points.extend(expanded(body.spec))
+        with services.database.read() as session:
+            require_own_sweep(session, user, sweep_id, "extend")
+            grown = extension.growth_of(session, sweep_id, points)
+        check_inputs(grown.added, services)
+
+    def work(session: Session) -> SweepRead:
+        extension.extend_sweep(session, sweep_id, spec=body.spec, points=points)
+        return lists.sweep(session, sweep_id)
+
+    request = (f"POST /v1/sweeps/{sweep_id}:extend", body)
+    return once(services, user, idempotency_key, request, check=check, work=work, answer_type=SweepRead)
+
+
+@router.patch("/{sweep_id}", operation_id="change_sweep", responses={**_BODY_ERRORS, 412: {}})
+def change_sweep(
+    sweep_id: UUID, body: PlacePatch, services: Parts, user: User, response: Response, if_match: IfMatch = None
+) -> SweepRead:
+    """Change the place in the queue of every run of the sweep that has not ended, and of those that it is extended by."""
+    changes = place_of(body, user)
+    with services.database.begin() as session:
+        require_own_sweep(session, user, sweep_id, "change")
+        row = wishes.locked_sweep(session, sweep_id)
+        require_match(if_match, lists.sweep(session, sweep_id))
+        wishes.change_sweep(session, row, **changes)
+        sweep = lists.sweep(session, sweep_id)
+    response.headers["ETag"] = tag_of(sweep)
+    return sweep
+
+
+def _wished(
+    services: Services, user: Principal, sweep_id: UUID, verb: str, wish: Callable[[Session, UUID], None]
+) -> SweepRead:
+    with services.database.begin() as session:
+        require_own_sweep(session, user, sweep_id, verb)
+        wish(session, sweep_id)
+        return lists.sweep(session, sweep_id)

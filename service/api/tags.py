@@ -1,0 +1,40 @@
+"""Entity tags: a client that saw a run or sweep changes it only if nobody decided otherwise meanwhile.
+
+A tag stands for what people and the dispatcher decide, not for progress, which would change it twice a second.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Header
+
+from prolu.client.wire import RunSummary, SweepRead
+from prolu.spec import digest_of
+from service.domain.errors import PreconditionFailed
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        max_length=500,
+        description="The `ETag` of the answer that you looked at: the change is refused if it is no longer true.",
+    ),
+]
+
+
+def tag_of(seen: RunSummary | SweepRead) -> str:
+    """Give the tag of a run or a sweep, quotes included."""
+    own = [seen.count] if isinstance(seen, SweepRead) else [seen.state, seen.desired_state, seen.superseded]
+    decided = [str(seen.id), seen.tier, seen.priority, seen.preemptible, *own]
+    return f'"{digest_of(decided)[:32]}"'
+
+
+def require_match(if_match: str | None, seen: RunSummary | SweepRead) -> None:
+    """Raise PreconditionFailed where the request names tags, and the present one is not among them."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    present = tag_of(seen)
+    if present not in [tag.strip() for tag in if_match.split(",")]:
+        raise PreconditionFailed(
+            f"If-Match is {if_match[:80]}, but the present ETag is {present}: it changed meanwhile; look again, then decide."
+        )
