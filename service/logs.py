@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-_TOKEN = re.compile(r"prolu_[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{20,}|(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
-_MASK = "…"
+from prolu.spec.masking import masked
 
 
 def configure(*, level: str, style: str) -> None:
@@ -47,5 +45,5 @@ def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     """Replace tokens, and user and password in URLs, wherever they stand in an event's text."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = _TOKEN.sub(_MASK, value)
+            event[name] = masked(value)
     return event

@@ -7,7 +7,9 @@ that nobody has polled for `orphan_seconds` checkpoints and ends its process.
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import re
 import threading
 import time
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from prolu import __version__
 from prolu.spec import RunSpec
 from prolu.spec.report import (
     CheckpointWritten,
@@ -26,8 +29,11 @@ from prolu.spec.report import (
     Report,
     Stopped,
 )
+from workers.capture import Capture, LogBook
 from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
 from workers.outbox import Outbox
+
+log = logging.getLogger(__name__)
 
 _TRACEBACK_CHARACTERS = 4_000
 # How torch begins its complaint: the file and line of its allocator.
@@ -39,15 +45,23 @@ _LAST_CHECKPOINT_SECONDS = 120.0
 class Trainee:
     """One attempt at work: its thread, its outbox and its wish to stop."""
 
-    def __init__(self, assignment: Assignment, surroundings: Surroundings, orphaned: Callable[[], bool]) -> None:
+    def __init__(
+        self, assignment: Assignment, surroundings: Surroundings, orphaned: Callable[[], bool], *, node: str
+    ) -> None:
         self.attempt = assignment.attempt
         self.outbox = Outbox(assignment.attempt)
+        self.book = LogBook(self.outbox.put)
+        self._node = node
         self._assignment = assignment
         self._surroundings = surroundings
         self._orphaned = orphaned
         self._stop: StopReason | None = None
         self._step = 0
-        self.thread = threading.Thread(target=self._work, name=str(self.attempt), daemon=True)
+
+    def begin(self, capture: Capture) -> None:
+        """Train in a thread of its own, whose log lines `capture` collects."""
+        self.thread = threading.Thread(target=self._work, args=(capture,), name=str(self.attempt), daemon=True)
+        self.thread.start()
 
     def stop(self, reason: StopReason) -> None:
         """Ask the attempt to checkpoint and end; the first reason counts."""
@@ -56,8 +70,10 @@ class Trainee:
     def _should_stop(self) -> StopReason | None:
         return self._stop or ("orphaned" if self._orphaned() else None)
 
-    def _work(self) -> None:
-        outcome = self._outcome()
+    def _work(self, capture: Capture) -> None:
+        with self.book.of_this_thread():
+            outcome = self._outcome()
+        capture.close(self.book)  # before the outcome, after which nobody listens
         self.outbox.put(outcome)
 
     def _outcome(self) -> Outcome:
@@ -90,6 +106,7 @@ class Trainee:
         device = "cuda" if spec.resources.gpus > 0 else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             return self._failed("ray_infra", "The run asks for a GPU, and torch sees none on this node.")
+        self._tell_beginning(spec, device, torch.__version__)
         places = Places.of(
             Path(self._surroundings.cache_dir),
             self._surroundings.data_roots,
@@ -102,6 +119,7 @@ class Trainee:
                 notify=self.outbox.put,
                 should_stop=lambda: self._should_stop() is not None,
             )
+            log.info("The data are open: %d numbers wide, %s.", source.d_in, source.identity)
             return train(
                 spec,
                 source,
@@ -128,8 +146,25 @@ class Trainee:
         self.outbox.put(report)
 
     def _failed(self, failure_class: FailureClass, message: str) -> Failed:
-        tail = "" if failure_class == "user_error" else traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
+        ours = failure_class != "user_error"
+        log.error("Step %d: failed (%s): %s", self._step, failure_class, message, exc_info=ours)
+        tail = traceback.format_exc()[-_TRACEBACK_CHARACTERS:] if ours else ""
         return Failed(step=self._step, failure_class=failure_class, message=message, traceback_tail=tail)
+
+    def _tell_beginning(self, spec: RunSpec, device: str, torch_version: str) -> None:
+        origin = "from the start" if self._assignment.resume_from is None else f"from {self._assignment.resume_from}"
+        versions = f"prolu {__version__}, torch {torch_version}, Python {platform.python_version()}"
+        log.info(
+            "Attempt %d of run %s trains %s on node %s, device %s, %d threads, process %d: %s.",
+            self.attempt.epoch,
+            self.attempt.run_id,
+            origin,
+            self._node,
+            device,
+            spec.resources.cpus,
+            os.getpid(),
+            versions,
+        )
 
 
 class PackActor:
@@ -141,22 +176,28 @@ class PackActor:
         surroundings: Surroundings,
         *,
         node: str,
+        own_process: bool = False,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
+        """`own_process` says that nothing else is done in this process: whatever it prints is the attempts', then."""
         self._node = node
         self._orphan_seconds = surroundings.orphan_seconds
         self._polled_at = time.monotonic()
         self._end_process = end_process
         self._trainees = {
-            assignment.attempt: Trainee(assignment, surroundings, self._orphaned) for assignment in assignments
+            assignment.attempt: Trainee(assignment, surroundings, self._orphaned, node=node)
+            for assignment in assignments
         }
+        self._capture = Capture([trainee.book for trainee in self._trainees.values()], own_process=own_process)
+        self._capture.begin()
         for trainee in self._trainees.values():
-            trainee.thread.start()
+            trainee.begin(self._capture)
         threading.Thread(target=self._end_when_orphaned, name="orphan-watch", daemon=True).start()
 
     def poll(self, acks: Acks) -> Reply:
         """Return what has happened since `acks`. Whoever polls vouches that the attempts are still wanted."""
         self._polled_at = time.monotonic()
+        self._capture.send()
         messages = [
             message
             for attempt, trainee in self._trainees.items()

@@ -177,7 +177,10 @@ class TrainingActor(PackActor):
     def __init__(self, assignments: Sequence[Assignment], surroundings: Surroundings) -> None:
         context = ray.get_runtime_context()
         super().__init__(
-            assignments, surroundings, node=_node_name(ray.util.get_node_ip_address(), context.get_node_id())
+            assignments,
+            surroundings,
+            node=_node_name(ray.util.get_node_ip_address(), context.get_node_id()),
+            own_process=True,
         )
 
 

@@ -19,6 +19,7 @@ from prolu.spec.sparsity import NoPenalty
 from prolu.training.attempt import Attempt, StopReason, StopRequested
 from prolu.training.checkpoint import CheckpointStore
 from prolu.training.learner import NonFiniteError
+from prolu.training.narration import ended, narrated
 
 _TRACEBACK_CHARACTERS = 4_000
 
@@ -48,11 +49,12 @@ def train(
     (`bad_checkpoint`). What `source` and `sink` raise is passed on; and DataError is raised if the activations are no longer
     those that the checkpoint was trained on.
     """
+    sink = narrated(sink)
     attempt = Attempt(
         spec, source, checkpoints=checkpoints, sink=sink, should_stop=should_stop, device=device, clock=clock
     )
     try:
-        return _train(attempt, resume_from, should_stop)
+        return ended(_train(attempt, resume_from, should_stop))
     except NonFiniteError as error:
         return _failed(attempt, "nan_loss", f"{error}; {_calmer(spec)} Earlier checkpoints are kept.")
     except torch.OutOfMemoryError as error:
@@ -80,12 +82,13 @@ def _train(
 
 
 def _failed(attempt: Attempt, failure_class: FailureClass, message: str, trace: str = "") -> Failed:
-    return Failed(
+    failed = Failed(
         step=attempt.learner.steps_done,
         failure_class=failure_class,
         message=message,
         traceback_tail=trace[-_TRACEBACK_CHARACTERS:],
     )
+    return ended(failed, with_traceback=bool(trace))
 
 
 def _calmer(spec: RunSpec) -> str:

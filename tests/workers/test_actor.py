@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from prolu.spec import RunSpec
-from prolu.spec.report import BiasSnapshot, CheckpointWritten, Failed, MetricPoint, Report, Stopped, Succeeded
+from prolu.spec.report import BiasSnapshot, CheckpointWritten, Failed, LogLines, MetricPoint, Report, Stopped, Succeeded
 from workers.actor import PackActor
 from workers.messages import Assignment, Attempt, Surroundings, read_report
 
@@ -246,3 +247,34 @@ def shards_at(path: Path) -> Any:
     from prolu.spec import ShardsData
 
     return ShardsData(path=str(path))
+
+
+def test_what_an_attempt_logs_is_reported_before_its_end_from_its_first_line_to_its_last(
+    office: Office, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "prolu")
+    caplog.set_level(logging.INFO, "workers")
+    office.start(spec(checkpoint_every_steps=10))
+    office.outcome()
+    assert isinstance(office.heard[-1], Succeeded)
+    told = [line.split("Z ", 1)[1] for report in office.of(LogLines) for line in report.text.split("\n")]
+    assert told[0].startswith(
+        "INFO workers.actor: Attempt 1 of run 0190-run trains from the start on node here, device cpu"
+    )
+    assert "torch" in told[0]
+    assert told[1].startswith("INFO workers.actor: The data are open: 8 numbers wide, ")
+    assert [line for line in told if "is in runs/0190-run/e1/step-10." in line]
+    assert [line for line in told if "Step 20: evaluated on held-out activations: l0 " in line]
+    assert told[-1] == "INFO prolu.training: Step 20: every step is done."
+
+
+def test_a_failure_is_logged_with_its_traceback(office: Office, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the machine is on fire")
+
+    monkeypatch.setattr("prolu.training.train", broken)
+    office.start(spec())
+    office.outcome()
+    told = "\n".join(report.text for report in office.of(LogLines))
+    assert "ERROR workers.actor: Step 0: failed (internal_error): RuntimeError: the machine is on fire" in told
+    assert 'raise RuntimeError("the machine is on fire")' in told
