@@ -35,9 +35,10 @@ _PASSING = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, 
 class Http:
     """A connection to one service.
 
-    GETs are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an Idempotency-Key by which
-    the service knows a repetition. The delay doubles from a quarter of a second, or is what Retry-After asks for; all delays of
-    one request together take at most twenty seconds. `on_wait` hears of each before it: its seconds, and why.
+    GETs and PATCHes are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an
+    Idempotency-Key by which the service knows a repetition. The delay doubles from a quarter of a second, or is what
+    Retry-After asks for; all delays of one request together take at most twenty seconds. `on_wait` hears of each before it:
+    its seconds, and why.
     """
 
     def __init__(
@@ -72,6 +73,10 @@ class Http:
         """POST a body (or a verb without one) and read the answer."""
         content = None if body is None else body.model_dump_json()
         return _read(self._send("POST", path, content=content), model)
+
+    def patch(self, path: str, model: type[Model], body: BaseModel) -> Model:
+        """PATCH what the body sets, and read the answer."""
+        return _read(self._send("PATCH", path, content=body.model_dump_json(exclude_none=True)), model)
 
     def pages(
         self, path: str, item: type[Model], params: Params | None = None, limit: int | None = None

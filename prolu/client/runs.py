@@ -1,4 +1,4 @@
-"""`client.runs`: submit runs, follow them, and read what they report."""
+"""`client.runs`: submit runs, decide about them, follow them, and read what they report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from prolu.client.wire import (
     AttemptRead,
     BiasSnapshotRead,
     CheckpointRead,
+    CloneRequest,
     DiagnosticsRead,
     EventRead,
     MetricRead,
+    PlacePatch,
+    RetryRequest,
     RunCreate,
     RunRead,
     RunState,
     RunSummary,
+    Tier,
 )
 from prolu.spec import RunSpec, validate
 
@@ -36,10 +40,18 @@ class Runs:
         self._http = http
         self._sleep = sleep
 
-    def submit(self, spec: RunSpec | Mapping[str, Any], *, priority: int = 50) -> RunRead:
-        """Put a run into the queue. Plain data is validated here first. Raises SpecError, Invalid."""
+    def submit(
+        self,
+        spec: RunSpec | Mapping[str, Any],
+        *,
+        priority: int = 50,
+        tier: Tier = "normal",
+        preemptible: bool = False,
+    ) -> RunRead:
+        """Put a run into the queue. Plain data is validated here first. Raises SpecError, Invalid, Forbidden."""
         checked = spec if isinstance(spec, RunSpec) else validate(dict(spec), RunSpec)
-        return self._http.post("/v1/runs", RunRead, RunCreate(spec=checked, priority=priority))
+        body = RunCreate(spec=checked, priority=priority, tier=tier, preemptible=preemptible)
+        return self._http.post("/v1/runs", RunRead, body)
 
     def get(self, run: Identity) -> RunRead:
         """One run with its spec. Raises NotFound."""
@@ -55,6 +67,47 @@ class Runs:
     def cancel(self, run: Identity) -> RunRead:
         """Wish that the run end; it does so soon. Raises Conflict if it has succeeded or failed already."""
         return self._http.post(f"/v1/runs/{path_id(run)}:cancel", RunRead)
+
+    def pause(self, run: Identity) -> RunRead:
+        """Wish that the run rest until it is resumed; if it trains it writes a checkpoint first. Raises Conflict if it ended."""
+        return self._http.post(f"/v1/runs/{path_id(run)}:pause", RunRead)
+
+    def resume(self, run: Identity) -> RunRead:
+        """Put a paused run back into the queue, or take back a pause that has not come. Raises Conflict for any other."""
+        return self._http.post(f"/v1/runs/{path_id(run)}:resume", RunRead)
+
+    def retry(self, run: Identity, *, from_scratch: bool = False) -> RunRead:
+        """Submit a run in the place of one that failed or was cancelled, and return it; it goes on from the last checkpoint.
+
+        A run that waits for its next attempt waits no longer, and is returned itself. Raises Conflict for any other.
+        """
+        return self._http.post(f"/v1/runs/{path_id(run)}:retry", RunRead, RetryRequest(from_scratch=from_scratch))
+
+    def clone(
+        self,
+        run: Identity,
+        *,
+        set: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        priority: int | None = None,
+        tier: Tier | None = None,
+        preemptible: bool | None = None,
+    ) -> RunRead:
+        """Submit a run like another, with what `set` changes by path (`{"sparsity.coefficient": 0.002}`). Raises Invalid."""
+        body = CloneRequest(set=dict(set or {}), name=name, priority=priority, tier=tier, preemptible=preemptible)
+        return self._http.post(f"/v1/runs/{path_id(run)}:clone", RunRead, body)
+
+    def change(
+        self,
+        run: Identity,
+        *,
+        priority: int | None = None,
+        tier: Tier | None = None,
+        preemptible: bool | None = None,
+    ) -> RunRead:
+        """Change the run's place in the queue; what is None stays. Raises Conflict if it has ended, Forbidden, Invalid."""
+        body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
+        return self._http.patch(f"/v1/runs/{path_id(run)}", RunRead, body)
 
     def wait(
         self,

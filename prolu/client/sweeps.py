@@ -1,4 +1,4 @@
-"""`client.sweeps`: submit sweeps, follow them, and read their results."""
+"""`client.sweeps`: submit sweeps, decide about them, follow them, and read their results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from prolu.client.http import Http, path_id
 from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
 from prolu.client.wire import (
+    PlacePatch,
     ResultRow,
+    RetryFailedRequest,
     RunSummary,
     SeedGroupRead,
     SweepBiasRead,
     SweepCreate,
+    SweepExtend,
     SweepPreview,
     SweepRead,
+    Tier,
 )
 from prolu.spec import SweepSpec, validate
 
@@ -30,9 +34,17 @@ class Sweeps:
         self._http = http
         self._sleep = sleep
 
-    def submit(self, spec: SweepSpec | Mapping[str, Any], *, priority: int = 50) -> SweepRead:
-        """Put every run of a sweep into the queue, or none. Raises SpecError, Invalid."""
-        return self._http.post("/v1/sweeps", SweepRead, SweepCreate(spec=_checked(spec), priority=priority))
+    def submit(
+        self,
+        spec: SweepSpec | Mapping[str, Any],
+        *,
+        priority: int = 50,
+        tier: Tier = "normal",
+        preemptible: bool = False,
+    ) -> SweepRead:
+        """Put every run of a sweep into the queue, or none. Raises SpecError, Invalid, Forbidden."""
+        body = SweepCreate(spec=_checked(spec), priority=priority, tier=tier, preemptible=preemptible)
+        return self._http.post("/v1/sweeps", SweepRead, body)
 
     def preview(self, spec: SweepSpec | Mapping[str, Any]) -> SweepPreview:
         """The runs that a sweep would put into the queue. Raises SpecError, Invalid."""
@@ -45,6 +57,41 @@ class Sweeps:
     def list(self, *, limit: int | None = None) -> builtins.list[SweepRead]:
         """Sweeps, the newest first; all of them unless `limit` says how many."""
         return [*self._http.pages("/v1/sweeps", SweepRead, limit=limit)]
+
+    def cancel(self, sweep: Identity) -> SweepRead:
+        """Wish that every run of the sweep that has not ended end. Raises Conflict if there is none."""
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:cancel", SweepRead)
+
+    def pause(self, sweep: Identity) -> SweepRead:
+        """Wish that every run of the sweep that has not ended rest until it is resumed. Raises Conflict if there is none."""
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:pause", SweepRead)
+
+    def resume(self, sweep: Identity) -> SweepRead:
+        """Take back every pause of the sweep's runs. Raises Conflict if none is paused."""
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:resume", SweepRead)
+
+    def retry_failed(
+        self, sweep: Identity, *, from_scratch: bool = False, include_cancelled: bool = False
+    ) -> SweepRead:
+        """Submit a run in the place of each one that failed. Raises Conflict if none has."""
+        body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled)
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
+
+    def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any]) -> SweepRead:
+        """Give the sweep a new description that has all its points and more; those are submitted. Raises SpecError, Invalid."""
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, SweepExtend(spec=_checked(spec)))
+
+    def change(
+        self,
+        sweep: Identity,
+        *,
+        priority: int | None = None,
+        tier: Tier | None = None,
+        preemptible: bool | None = None,
+    ) -> SweepRead:
+        """Change the place in the queue of its runs that have not ended, and of those to come; what is None stays."""
+        body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
+        return self._http.patch(f"/v1/sweeps/{path_id(sweep)}", SweepRead, body)
 
     def runs(self, sweep: Identity) -> builtins.list[RunSummary]:
         """The runs of a sweep, by point."""

@@ -29,6 +29,7 @@ from prolu.spec.report import (
     CheckpointWritten,
     Distribution,
     Failed,
+    FailureClass,
     Histogram,
     MetricPoint,
     Progress,
@@ -110,9 +111,11 @@ class Desk:
             Succeeded(step=100, metrics={"l0": 8.0, "fvu": 0.25, "dead_fraction": 0.0}),
         )
 
-    def fail(self, run: UUID, sentence: str = "The loss became NaN at step 7.") -> None:
+    def fail(
+        self, run: UUID, sentence: str = "The loss became NaN at step 7.", failure_class: FailureClass = "nan_loss"
+    ) -> None:
         """Let a claimed run fail for good."""
-        self.report(run, Failed(step=7, failure_class="nan_loss", message=sentence, traceback_tail=""))
+        self.report(run, Failed(step=7, failure_class=failure_class, message=sentence, traceback_tail=""))
 
     def stretch(self, run: UUID, seconds: float) -> None:
         """Let the run's latest attempt, which has ended, have taken so long."""

@@ -9,7 +9,18 @@ from collections.abc import Callable, Sequence
 import typer
 from typer.exceptions import TyperException
 
-from prolu.client.cli import biases, diagnostics, exporting, keeping, looking, measuring, starting, submitting, watching
+from prolu.client.cli import (
+    biases,
+    diagnostics,
+    exporting,
+    keeping,
+    looking,
+    measuring,
+    starting,
+    submitting,
+    watching,
+    wishing,
+)
 from prolu.client.cli.documents import BadInput, placed
 from prolu.client.cli.output import note
 from prolu.client.cli.references import NoSuchThing
@@ -47,7 +58,13 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     looking.show,
     watching.watch,
     looking.queue,
-    keeping.cancel,
+    wishing.cancel,
+    wishing.pause,
+    wishing.resume,
+    wishing.retry,
+    wishing.clone,
+    wishing.extend,
+    wishing.priority,
     looking.results,
     biases.biases,
     diagnostics.diagnostics,

@@ -1,4 +1,4 @@
-"""`prolu cancel` and `prolu download`: end work, and take its fruits home."""
+"""`prolu download`: take the fruits of the work home."""
 
 from __future__ import annotations
 
@@ -14,46 +14,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from prolu.client.checkpoints import files_of
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
-from prolu.client.cli.output import note, print_json, short, size
+from prolu.client.cli.output import note, short, size
 from prolu.client.cli.places import check_new_folder, writing
-from prolu.client.cli.references import find, find_run
+from prolu.client.cli.references import find_run
 from prolu.client.client import Client
-from prolu.client.errors import Conflict
-from prolu.client.runs import TERMINAL
-from prolu.client.wire import CheckpointRead, RunRead
+from prolu.client.wire import CheckpointRead
 from prolu.spec.run import ExportFormat
-
-
-def cancel(
-    references: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Runs or sweeps: ids, unique parts of them, or `last`.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Cancel runs, or every unfinished run of a sweep."""
-    with connect() as client:
-        cancelled: list[RunRead] = []
-        ended = 0
-        for kind, found in [find(client, reference) for reference in references]:
-            if kind == "run":
-                cancelled.append(client.runs.cancel(found))
-                continue
-            for run in client.sweeps.runs(found):
-                if run.state in TERMINAL:
-                    continue
-                try:
-                    cancelled.append(client.runs.cancel(run.id))
-                except Conflict:  # it ended since it was listed
-                    ended += 1
-    if as_json:
-        print_json(cancelled)
-        return
-    for run in cancelled:
-        note(f"run {run.id} is {run.state}" + ("" if run.state in TERMINAL else ", and will be cancelled"))
-    if not cancelled:
-        note("nothing to cancel: every run has ended")
-    elif len(cancelled) + ended > 1:
-        note(f"{len(cancelled)} runs cancelled" + (f"; {ended} had ended before" if ended else ""))
 
 
 def download(

@@ -193,7 +193,7 @@ def _print_sweep(client: Client, sweep: SweepRead) -> None:
             "sweep": str(sweep.id),
             "name": user_text(sweep.name),
             "owner": user_text(sweep.owner),
-            "submitted": f"{sweep.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(sweep.created_at)}), priority {sweep.priority}",
+            "submitted": f"{sweep.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(sweep.created_at)}), {_place(sweep)}",
             "runs": _states(sweep),
         },
     )
@@ -210,9 +210,15 @@ def _print_run(client: Client, run: RunRead) -> None:
         "sweep": f"{run.sweep_id} point {run.point}" if run.sweep_id else "-",
         "state": state(run.state) + (f" (wished: {run.desired_state})" if run.desired_state != "running" else ""),
         "step": f"{run.step:,} of {run.total_steps:,}{phase}",
-        "submitted": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(run.created_at)}), priority {run.priority}",
+        "submitted": f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(run.created_at)}), {_place(run)}",
         "digest": user_text(run.digest),
     }
+    if run.retry_of:
+        facts["retry of"] = str(run.retry_of)
+    if run.superseded:
+        facts["superseded"] = "by a later run, which took its place"
+    if run.cloned_from:
+        facts["clone of"] = str(run.cloned_from)
     if run.failure_class:
         facts["failure"] = run.failure_class
     if run.message:
@@ -247,6 +253,11 @@ def _print_run(client: Client, run: RunRead) -> None:
 def _facts(console: Console, facts: dict[str, str]) -> None:
     for name, value in facts.items():
         console.print(f"[bold]{name:<11}[/]{value}", soft_wrap=True)
+
+
+def _place(thing: RunRead | SweepRead) -> str:
+    tier = "" if thing.tier == "normal" else f", tier {thing.tier}"
+    return f"priority {thing.priority}{tier}" + (", preemptible" if thing.preemptible else "")
 
 
 def _states(sweep: SweepRead) -> str:

@@ -11,23 +11,34 @@ from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check, find_preset, placed, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
 from prolu.client.cli.watching import watch_run, watch_sweep
-from prolu.client.wire import SweepPreview
+from prolu.client.wire import SweepPreview, Tier
 from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema, unused_grids, with_preset
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON file; - reads standard input.")]
 Priority = Annotated[int, typer.Option(min=0, max=100, help="Higher goes first.")]
+TierOf = Annotated[Tier, typer.Option("--tier", help="Goes before priority; high is for administrators.")]
+Preemptible = Annotated[
+    bool, typer.Option("--preemptible", help="It may be stopped and put back into the queue to make room for others.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")]
 
 
-def submit(file: File, priority: Priority = 50, watch: Watch = False, as_json: AsJson = False) -> None:
+def submit(
+    file: File,
+    priority: Priority = 50,
+    tier: TierOf = "normal",
+    preemptible: Preemptible = False,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
     """Put one run into the queue."""
     document = read_document(file)
     if is_sweep(document):
         raise BadInput(f"{file} is a sweep (it has a base); submit it with `prolu sweep {file}`.")
     spec = check(document, RunSpec, file)
     with connect() as client:
-        run = client.runs.submit(spec, priority=priority)
+        run = client.runs.submit(spec, priority=priority, tier=tier, preemptible=preemptible)
         if as_json:
             print_json(run)
         else:
@@ -48,6 +59,8 @@ def sweep(
         bool, typer.Option("--preview", help="Show the runs, and why they would be refused; submit nothing.")
     ] = False,
     priority: Priority = 50,
+    tier: TierOf = "normal",
+    preemptible: Preemptible = False,
     watch: Watch = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +78,7 @@ def sweep(
             if previewed.refusals:
                 raise BadInput("this service would refuse the sweep today:", *map(placed, previewed.refusals))
             return
-        submitted = client.sweeps.submit(spec, priority=priority)
+        submitted = client.sweeps.submit(spec, priority=priority, tier=tier, preemptible=preemptible)
         if as_json:
             print_json(submitted)
         else:

@@ -1,19 +1,16 @@
-"""`prolu watch` and `prolu cancel`: following work, and ending it."""
+"""`prolu watch`: following work."""
 
 import io
 import json
 from uuid import UUID
 
-import pytest
 from rich.console import Console
 
 from prolu.client import Client
 from prolu.client.cli.app import FAILED, OK
 from prolu.client.cli.watching import Bars
-from prolu.client.sweeps import Sweeps
-from prolu.client.wire import RunSummary
 from tests.client.conftest import Prolu
-from tests.client.desk import SWEEP, Desk
+from tests.client.desk import Desk
 
 
 def test_watching_what_succeeded_ends_well_and_what_failed_does_not(
@@ -48,37 +45,3 @@ def test_on_a_terminal_every_run_has_a_bar(client: Client, finished: UUID) -> No
     assert len(lines) == 4
     assert sum("100 %" in line for line in lines) == 3
     assert "failed" in lines[0]
-
-
-def test_cancelling_a_sweep_cancels_what_has_not_ended(prolu: Prolu, client: Client, desk: Desk) -> None:
-    sweep = client.sweeps.submit(SWEEP)
-    first, *others = desk.claim()
-    desk.train(first)
-    status, _, err = prolu("cancel", "last")
-    assert status == OK
-    assert len(err.splitlines()) == 4
-    assert err.splitlines()[-1] == "3 runs cancelled"
-    wishes = {run.id: run.desired_state for run in client.sweeps.runs(sweep.id)}
-    assert wishes == {first: "running", **dict.fromkeys(others, "cancelled")}
-    assert prolu("cancel", str(first))[0] == FAILED
-
-
-def test_a_run_that_ends_while_its_sweep_is_cancelled_is_passed_over(
-    prolu: Prolu, client: Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweep = client.sweeps.submit(SWEEP)
-    first, *others = desk.claim()
-    list_runs = Sweeps.runs
-
-    def list_and_let_one_end(sweeps: Sweeps, identity: UUID) -> list[RunSummary]:
-        listed = list_runs(sweeps, identity)
-        desk.train(first)
-        return listed
-
-    monkeypatch.setattr(Sweeps, "runs", list_and_let_one_end)
-    status, _, err = prolu("cancel", str(sweep.id))
-    monkeypatch.undo()
-    assert status == OK
-    assert err.splitlines()[-1] == "3 runs cancelled; 1 had ended before"
-    wishes = {run.id: run.desired_state for run in client.sweeps.runs(sweep.id)}
-    assert wishes == {first: "running", **dict.fromkeys(others, "cancelled")}

@@ -1,0 +1,184 @@
+"""`prolu cancel`, `pause`, `resume`, `retry`, `clone`, `extend`, `priority`: decide about work that is there.
+
+A sweep is one request, however many runs it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from prolu.client.cli.connecting import connect
+from prolu.client.cli.documents import BadInput, check, read_document
+from prolu.client.cli.output import note, print_json, short
+from prolu.client.cli.references import find, find_run, find_sweep
+from prolu.client.cli.watching import watch_run
+from prolu.client.client import Client
+from prolu.client.runs import TERMINAL
+from prolu.client.wire import RunRead, RunState, SweepRead, Tier
+from prolu.spec import SpecError, SweepSpec, parse
+
+References = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Runs or sweeps: ids, unique parts of them, or `last`.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Scratch = Annotated[bool, typer.Option("--from-scratch", help="Begin at step 0, and not from the last checkpoint.")]
+
+_Verb = Callable[[UUID], RunRead | SweepRead]
+
+
+def cancel(references: References, as_json: AsJson = False) -> None:
+    """Cancel runs, or every unfinished run of a sweep."""
+    with connect() as client:
+        answers = _each(client, references, client.runs.cancel, client.sweeps.cancel)
+    _tell(answers, "cancelled", "what has not ended will be cancelled", as_json=as_json)
+
+
+def pause(references: References, as_json: AsJson = False) -> None:
+    """Pause runs, or every unfinished run of a sweep, until they are resumed."""
+    with connect() as client:
+        answers = _each(client, references, client.runs.pause, client.sweeps.pause)
+    _tell(answers, "paused", "what has not ended will be paused", as_json=as_json)
+
+
+def resume(references: References, as_json: AsJson = False) -> None:
+    """Put paused runs, or every paused run of a sweep, back into the queue."""
+    with connect() as client:
+        answers = _each(client, references, client.runs.resume, client.sweeps.resume)
+    _tell(answers, "queued", "what is paused goes back into the queue", as_json=as_json)
+
+
+def retry(
+    references: References,
+    from_scratch: Scratch = False,
+    include_cancelled: Annotated[
+        bool, typer.Option("--include-cancelled", help="Of a sweep, try those again too that were cancelled.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try runs again that failed or were cancelled, or all failed runs of a sweep, from their last checkpoints."""
+
+    def run(identity: UUID) -> RunRead:
+        return client.runs.retry(identity, from_scratch=from_scratch)
+
+    def sweep(identity: UUID) -> SweepRead:
+        return client.sweeps.retry_failed(identity, from_scratch=from_scratch, include_cancelled=include_cancelled)
+
+    with connect() as client:
+        answers = _each(client, references, run, sweep)
+    if as_json:
+        print_json(answers)
+        return
+    for answer in answers:
+        if isinstance(answer, SweepRead):
+            note(f"sweep {answer.id}: {_states(answer)}")
+        elif answer.retry_of is not None and answer.state == "queued":
+            where = f"step {answer.step:,}" if answer.step else "the beginning"
+            note(f"run {answer.id} takes the place of run {answer.retry_of}, from {where}")
+        else:
+            note(f"run {answer.id} waits no longer for its next attempt")
+
+
+def clone(
+    reference: Annotated[str, typer.Argument(metavar="ID", help="Run: an id, a unique part of one, or `last`.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="What differs, such as sparsity.coefficient=0.002; repeatable."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Label of the new run; by default that of the other.")] = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=100, help="By default that of the other.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a run like another, with some settings changed."""
+    chosen = dict(_setting(text) for text in changes or [])
+    with connect() as client:
+        run = client.runs.clone(find_run(client, reference), set=chosen, name=name, priority=priority)
+        if as_json:
+            print_json(run)
+        else:
+            note(f"run {run.id} is queued; follow it with: prolu watch {short(run.id)}")
+        if watch:
+            watch_run(client, run.id, as_json=as_json)
+
+
+def extend(
+    reference: Annotated[str, typer.Argument(metavar="ID", help="Sweep: an id, a unique part of one, or `last`.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The sweep as it shall be, YAML or JSON; - reads standard input.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Add to a sweep the points that a new description of it has and it has not; those that are there stay."""
+    spec = check(read_document(file), SweepSpec, file)
+    with connect() as client:
+        sweep = client.sweeps.extend(find_sweep(client, reference), spec)
+    if as_json:
+        print_json(sweep)
+    else:
+        note(f"sweep {sweep.id} has {sweep.count} runs: {_states(sweep)}")
+
+
+def priority(
+    reference: Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part, or `last`.")],
+    value: Annotated[
+        int | None, typer.Argument(metavar="[PRIORITY]", min=0, max=100, help="0 to 100; higher goes first.")
+    ] = None,
+    tier: Annotated[Tier | None, typer.Option(help="Goes before priority; high is for administrators.")] = None,
+    preemptible: Annotated[
+        bool | None,
+        typer.Option("--preemptible/--not-preemptible", help="Whether it may be stopped to make room for others."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the place in the queue of a run, or of all unfinished runs of a sweep."""
+    if value is None and tier is None and preemptible is None:
+        raise BadInput("Say what to change: a priority from 0 to 100, --tier, or --preemptible.")
+    with connect() as client:
+        kind, found = find(client, reference)
+        change = client.runs.change if kind == "run" else client.sweeps.change
+        answer = change(found, priority=value, tier=tier, preemptible=preemptible)
+    if as_json:
+        print_json(answer)
+        return
+    gives_way = ", preemptible" if answer.preemptible else ""
+    note(f"{kind} {answer.id} has priority {answer.priority}, tier {answer.tier}{gives_way}")
+
+
+def _each(client: Client, references: list[str], run: _Verb, sweep: _Verb) -> list[RunRead | SweepRead]:
+    """Look all of them up before anything is done, so that a mistyped one does nothing."""
+    found = [find(client, reference) for reference in references]
+    return [run(identity) if kind == "run" else sweep(identity) for kind, identity in found]
+
+
+def _tell(answers: list[RunRead | SweepRead], goal: RunState, of_a_sweep: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(answers)
+        return
+    for answer in answers:
+        if isinstance(answer, SweepRead):
+            there = all(state in {*TERMINAL, goal} for state, count in answer.states.items() if count)
+            note(f"sweep {answer.id}: {_states(answer)}" + ("" if there else f"; {of_a_sweep}"))
+        else:
+            there = answer.state in {*TERMINAL, goal}
+            note(f"run {answer.id} is {answer.state}" + ("" if there else f", and will be {goal}"))
+
+
+def _states(sweep: SweepRead) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sweep.states.items())
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Read PATH=VALUE; the value is YAML, as in a file. Raises BadInput."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise BadInput(f"--set must be PATH=VALUE, such as sparsity.coefficient=0.002; got {text!r}.")
+    try:
+        return path, parse(value)
+    except SpecError as error:
+        raise BadInput(f"--set {path}: {error.mistakes[0].sentence}") from None
