@@ -8,10 +8,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.api.streams import Streams
 from service.domain.errors import Unauthenticated
 from service.settings import Settings
 from service.store.artifacts import Artifacts
 from service.store.db import Database
+from service.store.events import Settled
 from service.store.surroundings import Surroundings
 from service.store.users import Principal, authenticate
 
@@ -24,10 +26,12 @@ class Services:
     database: Database
     artifacts: Artifacts
     surroundings: Surroundings
+    streams: Streams
+    settled: Settled
 
 
-def services_of(request: Request) -> Services:
-    """The parts of the app that answers the request."""
+async def services_of(request: Request) -> Services:
+    """The parts of the app that answers the request; async, since FastAPI would hand it to another thread otherwise."""
     services: Services = request.app.state.services
     return services
 
@@ -49,8 +53,8 @@ def authenticated(
         raise Unauthenticated(
             "The request carries no bearer token; send `Authorization: Bearer TOKEN`, with the token of the service's token file."
         )
-    with services.database.read() as session:
-        principal = authenticate(session, credentials.credentials)
+    with services.database.look() as connection:
+        principal = authenticate(connection, credentials.credentials)
     if principal is None:
         raise Unauthenticated("The bearer token is unknown or revoked; take the one of the service's token file.")
     return principal

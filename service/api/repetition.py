@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -13,6 +14,9 @@ from prolu.spec import digest_of
 from service.api.context import Services
 from service.store import idempotency
 from service.store.users import Principal
+
+# One request in so many clears away the answers that are no longer kept.
+_CLEARED_ONCE_IN = 1000
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -49,14 +53,24 @@ def once(
             return work(session)
     path, body = request
     body_sha256 = digest_of([path, body.model_dump(mode="json")])
-    with services.database.read() as session:
-        kept = idempotency.kept_answer(session, principal.user_id, key, body_sha256)
-    if kept is not None:
-        return answer_type.model_validate(kept)
+
+    def kept_answer() -> Answer | None:
+        with services.database.look() as connection:
+            kept = idempotency.kept_answer(connection, principal.user_id, key, body_sha256)
+        return None if kept is None else answer_type.model_validate(kept)
+
+    if (kept := kept_answer()) is not None:
+        return kept
     check()
-    with services.database.begin() as session:
-        if not idempotency.reserve(session, principal.user_id, key, body_sha256):
-            return answer_type.model_validate(idempotency.kept_answer(session, principal.user_id, key, body_sha256))
-        answer = work(session)
-        idempotency.keep(session, principal.user_id, key, answer.model_dump(mode="json"))
-        return answer
+    try:
+        with services.database.begin() as session:
+            answer = work(session)
+            idempotency.keep(session, principal.user_id, key, body_sha256, answer.model_dump(mode="json"))
+    except idempotency.KeyTaken:
+        if (kept := kept_answer()) is None:
+            raise
+        return kept
+    if secrets.randbelow(_CLEARED_ONCE_IN) == 0:
+        with services.database.begin() as session:
+            idempotency.forget_expired(session)
+    return answer

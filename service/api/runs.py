@@ -22,6 +22,7 @@ from prolu.client.wire import (
     RunSummary,
 )
 from service.api import examples
+from service.api.answers import written
 from service.api.context import Parts, User
 from service.api.lists import Cursor, Limit
 from service.api.problems import invalid
@@ -34,13 +35,19 @@ from service.store import inputs, lists, nodes, queue, results
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
-@router.post("", status_code=201, operation_id="submit_run", responses={403: {}, 409: {}, 413: {}, 415: {}, 503: {}})
+@router.post(
+    "",
+    status_code=201,
+    response_model=RunRead,
+    operation_id="submit_run",
+    responses={403: {}, 409: {}, 413: {}, 415: {}, 503: {}},
+)
 def submit_run(
     body: Annotated[RunCreate, Body(openapi_examples=examples.RUNS)],
     services: Parts,
     user: User,
     idempotency_key: IdempotencyKey = None,
-) -> RunRead:
+) -> Response:
     """Put a run into the queue. What its spec names (files, models, corpora, resources) is looked up first."""
     tier = tiers.allowed(body.tier, is_admin=user.is_admin)
 
@@ -62,7 +69,9 @@ def submit_run(
         )
         return lists.run(session, row.id)
 
-    return once(services, user, idempotency_key, ("POST /v1/runs", body), check=check, work=work, answer_type=RunRead)
+    request = ("POST /v1/runs", body)
+    answer = once(services, user, idempotency_key, request, check=check, work=work, answer_type=RunRead)
+    return written(answer, status=201)
 
 
 @router.get("", operation_id="list_runs")

@@ -3,11 +3,15 @@
 SQLite: WAL, so that readers never wait, and `BEGIN IMMEDIATE` for every transaction that may write, since a deferred
 one that reads and then writes fails at once with SQLITE_BUSY_SNAPSHOT, whatever the timeout. PostgreSQL: READ
 COMMITTED; reads run in read-only transactions.
+
+SQLite waits for its write lock by trying again after sleeps that grow to 100 ms. Threads of one process therefore wait
+for each other here, and are woken at once.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, literal, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 _BUSY_SECONDS = 30
-_WRITES = "prolu_writes"
+_WRITES, _ALONE = "prolu_writes", "prolu_alone"
+# A pooled connection that was used so recently counts as whole without a question to the server.
+_TRUSTED_SECONDS = 1.0
 
 
 class Database:
@@ -29,6 +36,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
+        self._turn = threading.Lock()
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if parsed.database in (None, "", ":memory:"):
@@ -38,11 +46,13 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
             self._reading: Engine = self.engine
+            self._alone = self.engine.execution_options(**{_ALONE: True})
         elif parsed.get_backend_name() == "postgresql":
-            self.engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30, pool_pre_ping=True
-            )
+            self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30)
+            event.listen(self.engine, "checkout", self._ask_if_alive)
+            event.listen(self.engine, "checkin", _note_use)
             self._reading = self.engine.execution_options(postgresql_readonly=True)
+            self._alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         else:
             raise ValueError(f"The database is {parsed.get_backend_name()}; prolu works with sqlite and postgresql.")
         self._writing = self.engine.execution_options(**{_WRITES: True})
@@ -50,7 +60,7 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A transaction that may write: committed at the end of the block, rolled back if it raises."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with self._in_turn(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -58,6 +68,12 @@ class Database:
         """A transaction that sees one state of the database and writes nothing."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A bare connection for reads that need no transaction: each statement sees the state of its own moment."""
+        with self._alone.connect() as connection:
+            yield connection
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -80,6 +96,26 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """On SQLite, wait until no other thread of this process writes. After that, as before it, SQLite's own lock decides."""
+        mine = self.is_sqlite and self._turn.acquire(timeout=_BUSY_SECONDS)
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
+
+    def _ask_if_alive(self, connection: Any, record: Any, _: Any) -> None:
+        """Give up the pool where the server has ended a connection meanwhile. To ask every time would cost a round trip each."""
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _TRUSTED_SECONDS:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError(str(error)) from error
 
 
 def database_now(session: Session) -> datetime:
@@ -153,5 +189,10 @@ def _check_foreign_keys(connection: Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(_ALONE, False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
+
+
+def _note_use(_: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import (
@@ -34,7 +34,7 @@ _SUMMARY = (
 
 def run(session: Session, run_id: UUID) -> RunRead:
     """One run with its spec. Raises NotFound."""
-    found = session.execute(_runs(RunRow.spec).where(RunRow.id == run_id)).one_or_none()
+    found = session.connection().execute(_ONE_RUN, {"run_id": run_id}).one_or_none()
     if found is None:
         raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
     return RunRead(**_summary(found), spec=RunSpec.model_validate(found.spec))
@@ -131,6 +131,10 @@ def owner_of_sweep(session: Session, sweep_id: UUID) -> UUID:
 
 def _runs(*more: Any) -> Select[Any]:
     return select(*_SUMMARY, *more).select_from(RunRow).join(UserRow, UserRow.id == RunRow.owner_id)
+
+
+# Made once, since every submission ends with it.
+_ONE_RUN = _runs(RunRow.spec).where(RunRow.id == bindparam("run_id"))
 
 
 def _sweeps() -> Select[Any]:

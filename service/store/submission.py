@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from prolu.spec import RunSpec, SweepSpec
 from service.domain.expansion import Point
-from service.store.attempts import record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
+
+# Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
+_ADD_RUN = insert(cast("Table", RunRow.__table__))
+_ADD_EVENT = insert(cast("Table", EventRow.__table__))
+
+
+class Submitted(NamedTuple):
+    """A run that is in the queue now."""
+
+    id: UUID
 
 
 def submit_run(
@@ -27,24 +36,25 @@ def submit_run(
     tier: int = 0,
     preemptible: bool = False,
     cloned_from: UUID | None = None,
-) -> RunRow:
+) -> Submitted:
     """Add one run to the queue."""
-    now = database_now(session)
-    run = RunRow(
+    now, run_id = database_now(session), uuid7()
+    run = {
         **_columns(spec, spec.digest()),
-        owner_id=owner_id,
-        tier=tier,
-        priority=priority,
-        preemptible=preemptible,
-        cloned_from=cloned_from,
-        created_at=now,
-        waiting_since=now,
-    )
-    session.add(run)
-    session.flush()
-    record(session, run, "submitted", now=now, cloned_from=None if cloned_from is None else str(cloned_from))
-    session.flush()
-    return run
+        "id": run_id,
+        "owner_id": owner_id,
+        "tier": tier,
+        "priority": priority,
+        "preemptible": preemptible,
+        "cloned_from": cloned_from,
+        "created_at": now,
+        "waiting_since": now,
+    }
+    connection = session.connection()
+    connection.execute(_ADD_RUN, run)
+    detail = {} if cloned_from is None else {"cloned_from": str(cloned_from)}
+    connection.execute(_ADD_EVENT, _submitted(run_id, now, detail))
+    return Submitted(run_id)
 
 
 def submit_sweep(
@@ -80,9 +90,13 @@ def add_points(session: Session, sweep: SweepRow, points: Sequence[Point], *, fi
     """Add a run for each of `points` to a sweep, with the sweep's place in the queue; `first` is the first one's index."""
     now = database_now(session)
     runs = [_of_point(point, sweep, index=index, now=now) for index, point in enumerate(points, start=first)]
-    session.execute(insert(RunRow), runs)
-    events = [{"run_id": run["id"], "at": now, "kind": "submitted", "epoch": None, "detail": {}} for run in runs]
-    session.execute(insert(EventRow), events)
+    connection = session.connection()
+    connection.execute(_ADD_RUN, runs)
+    connection.execute(_ADD_EVENT, [_submitted(run["id"], now, {}) for run in runs])
+
+
+def _submitted(run_id: UUID, now: datetime, detail: dict[str, str]) -> dict[str, Any]:
+    return {"run_id": run_id, "at": now, "kind": "submitted", "epoch": None, "detail": detail}
 
 
 def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -40,14 +40,18 @@ class Principal:
         return self.role == "admin"
 
 
-def authenticate(session: Session, token: str) -> Principal | None:
+# Made once: it is asked for every request, and to put a statement together takes longer than to execute it.
+_USER_OF_TOKEN = (
+    select(TokenRow.sha256, UserRow.id, UserRow.name, UserRow.role)
+    .join(UserRow, UserRow.id == TokenRow.user_id)
+    .where(TokenRow.sha256 == bindparam("digest"), TokenRow.revoked_at.is_(None))
+)
+
+
+def authenticate(connection: Connection | Session, token: str) -> Principal | None:
     """Give the user of a token; None for one that is unknown or revoked."""
     digest = _sha256(token)
-    row = session.execute(
-        select(TokenRow.sha256, UserRow.id, UserRow.name, UserRow.role)
-        .join(UserRow, UserRow.id == TokenRow.user_id)
-        .where(TokenRow.sha256 == digest, TokenRow.revoked_at.is_(None))
-    ).one_or_none()
+    row = connection.execute(_USER_OF_TOKEN, {"digest": digest}).one_or_none()
     if row is None or not hmac.compare_digest(row.sha256, digest):
         return None
     return Principal(row.id, row.name, row.role)
