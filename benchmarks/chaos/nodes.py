@@ -1,0 +1,168 @@
+"""A Ray cluster of real raylets on this machine: a head that lives, and added nodes that are killed and come back.
+
+Each node has a loopback address of its own (Linux answers on all of 127.0.0.0/8), so that it is another node to
+everybody: in its name, in where actors land, and in which raylet a driver attaches to, which is the head's.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+HEAD = "127.0.0.2"
+# Address and CPUs of the added nodes; the head has none, so that nothing trains there.
+ADDED: Mapping[str, int] = {"127.0.0.3": 2, "127.0.0.4": 2}
+AWAY_SECONDS = 4.0
+_START_SECONDS = 90.0
+_STARTED = "Ray runtime started"
+_MEMORY_BYTES = 8_000_000_000
+_OBJECT_STORE_BYTES = 80_000_000
+_AGREED = {
+    # A dead node is noticed within seconds, not within a quarter of a minute.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+    # A stopped worker that is to end is not killed by its raylet: it shall wake up and find that it is too late.
+    "RAY_kill_worker_timeout_milliseconds": "3600000",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+}
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """Return the environment variables on which all nodes and drivers must agree, with a fresh token in `folder`.
+
+    Ray reads some of them once per process, so they are set before it starts.
+    """
+    token = folder / "ray_token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    return {**_AGREED, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+
+
+@dataclass
+class _Node:
+    address: str
+    cpus: int
+    process: subprocess.Popen[bytes]
+    back_at: float | None = None
+    """When a dead node is started again."""
+
+
+class Nodes:
+    """The head and the added nodes; `tend` brings back those that were killed."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` takes logs and Ray's session; its path must be short, since sockets lie in it."""
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind((HEAD, 0))
+            self.address = f"{HEAD}:{probe.getsockname()[1]}"
+        self._head = self._start(HEAD, 0)
+        self._await(HEAD, self._head)
+        self._added = {address: _Node(address, cpus, self._start(address, cpus)) for address, cpus in ADDED.items()}
+        for node in self._added.values():
+            self._await(node.address, node.process)
+
+    def present(self) -> list[str]:
+        """The added nodes that have a raylet."""
+        return [node.address for node in self._added.values() if self._raylet(node) is not None]
+
+    def kill(self, address: str) -> bool:
+        """SIGKILL the raylet of an added node, which comes back in a few seconds as a new node. False if it has none."""
+        node = self._added[address]
+        raylet = self._raylet(node)
+        if raylet is None:
+            return False
+        raylet.kill()
+        node.back_at = time.monotonic() + AWAY_SECONDS
+        return True
+
+    def tend(self) -> None:
+        """Start again what is due. Call it often, from one thread: what it starts dies with that thread's process."""
+        for node in self._added.values():
+            if node.back_at is None and node.process.poll() is not None:
+                node.back_at = time.monotonic()  # it ended by itself
+            if node.back_at is not None and time.monotonic() >= node.back_at and node.process.poll() is not None:
+                node.process, node.back_at = self._start(node.address, node.cpus), None
+
+    def stop(self) -> None:
+        """End every node."""
+        processes = [*(node.process for node in self._added.values()), self._head]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(self, address: str, cpus: int) -> subprocess.Popen[bytes]:
+        port = self.address.rpartition(":")[2]
+        role = (
+            ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder / 'ray'}"]
+            if address == HEAD
+            else [f"--address={self.address}"]
+        )
+        options = [
+            *("start", "--block", "--disable-usage-stats", "--include-log-monitor=false", *role),
+            *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+            *(f"--node-ip-address={address}", f"--num-cpus={cpus}"),
+            *(f"--memory={_MEMORY_BYTES}", f"--object-store-memory={_OBJECT_STORE_BYTES}"),
+        ]
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("PROLU_")}
+        with self._log(address).open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 our own arguments
+                [str(Path(sys.executable).with_name("ray")), *options],
+                env=theirs,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _await(self, address: str, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while _STARTED not in self._log(address).read_text(errors="replace"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The Ray node {address} did not start:\n{self._log(address).read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def _log(self, address: str) -> Path:
+        return self._folder / f"ray-{address}.log"
+
+    @staticmethod
+    def _raylet(node: _Node) -> psutil.Process | None:
+        try:
+            below = psutil.Process(node.process.pid).children(recursive=True)
+            return next((process for process in below if process.name() == "raylet"), None)
+        except psutil.NoSuchProcess:
+            return None
+
+
+@contextmanager
+def nodes() -> Iterator[Nodes]:
+    """Run the cluster for the time of a block."""
+    folder = Path(tempfile.mkdtemp(prefix="prolu-ray-", dir="/tmp"))
+    try:
+        cluster = Nodes(folder)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
