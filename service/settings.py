@@ -15,6 +15,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prolu.spec.urls import ObjectUrl, split_roots
+from service.domain.planning import Policy
 
 
 def _split_roots(value: Any) -> Any:
@@ -56,6 +57,16 @@ class Settings(BaseSettings):
     """Hugging Face names in specs: `check` asks the hub, `trust` believes them, `offline` takes only what is cached."""
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
     """Longest request body that is read."""
+    max_streams: int = Field(default=200, ge=1)
+    """Clients that may follow logs and events at once; more are asked to come back later."""
+    stream_seconds: float = Field(default=900.0, gt=0)
+    """How long one follows before the connection is closed; clients come back by themselves."""
+    metrics_open: bool = False
+    """Whether the API serves `/metrics` without a token. Default: whoever scrapes sends a bearer token as everybody does."""
+    metrics_host: str = "127.0.0.1"
+    """Address that the dispatcher serves its own metrics on, without a token."""
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Port that the dispatcher serves its own metrics on; 0, the default, serves none."""
     ray_address: str | None = Field(default=None, validation_alias=AliasChoices("PROLU_RAY_ADDRESS", "RAY_ADDRESS"))
     """Address of the Ray cluster to join; `RAY_ADDRESS` is read too. Default: none."""
     ray_namespace: str = "prolu"
@@ -70,6 +81,20 @@ class Settings(BaseSettings):
     """A run that was asked to stop has so long to write its checkpoint."""
     on_exit: Literal["leave", "drain"] = "leave"
     """What the dispatcher does with live runs when it ends: `leave` them training, or `drain` them to checkpoints."""
+    leader_seconds: float = Field(default=10.0, gt=0)
+    """Of several dispatchers one leads; another takes over once it was silent for so long."""
+    start_limit_seconds: float = Field(default=900.0, gt=0)
+    """An attempt that has said nothing so long after its claim is lost; a run's own limits.start_seconds goes first."""
+    no_progress_limit_seconds: float = Field(default=7_200.0, gt=0)
+    """An attempt that reports nothing new for so long is ended; a run's own limits.no_progress_seconds goes first."""
+    half_life_days: float = Field(default=7.0, gt=0)
+    """Usage of the cluster counts half in the shares after so many days."""
+    max_gpus_per_user: float | None = Field(default=None, gt=0)
+    """GPUs that one user's runs may hold at once. Default: no limit."""
+    max_queued_per_user: int | None = Field(default=None, ge=1)
+    """Runs of one user that may wait at once; more are refused at submission. Default: no limit."""
+    min_run_seconds: float = Field(default=600.0, ge=0)
+    """What an attempt of a preemptible run may train before it can be asked to make room."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["text", "json"] = "text"
@@ -88,6 +113,15 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PROLU_HUB_CACHE", "HF_HUB_CACHE"),
     )
     """Local cache of the hub, where `offline` looks; `HF_HUB_CACHE` is read too."""
+
+    @property
+    def policy(self) -> Policy:
+        """How the queue is planned."""
+        return Policy(
+            max_gpus_per_user=self.max_gpus_per_user,
+            half_life_seconds=self.half_life_days * 86_400,
+            min_run_seconds=self.min_run_seconds,
+        )
 
     @property
     def data_folders(self) -> tuple[Path, ...]:

@@ -28,9 +28,10 @@ from prolu.spec.report import (
     Progress,
     Report,
     Stopped,
+    StopReason,
 )
 from workers.capture import Capture, LogBook
-from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
+from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
 from workers.outbox import Outbox
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ import ray.util
 
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
-from prolu.spec.report import FailureClass
+from prolu.spec.report import FailureClass, StopReason
 from workers.actor import PackActor
-from workers.messages import Acks, Assignment, Attempt, Reply, StopReason, Surroundings
+from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
 
 _GIB = 2**30
 _CAUSE_CHARACTERS = 400

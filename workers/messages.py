@@ -6,13 +6,11 @@ Reports travel as JSON text and are validated where they arrive. Knows neither R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
 from prolu.spec.report import Report
-
-StopReason = Literal["cancel", "pause", "preempt", "orphaned"]
 
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 

@@ -24,6 +24,8 @@ FailureClass = Literal[
     "bad_checkpoint",
 ]
 
+StopReason = Literal["cancel", "pause", "preempt", "timeout", "orphaned"]
+
 # Probabilities of the quantiles in every distribution.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -277,7 +279,7 @@ class Stopped(Record):
     """Tag of the union."""
     step: int
     """Optimizer steps done."""
-    reason: Literal["cancel", "pause", "preempt", "orphaned"]
+    reason: StopReason
     """Who asked, and what for."""
 
 

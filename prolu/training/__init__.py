@@ -2,7 +2,7 @@
 
 from prolu.models.artifacts import StorageError
 from prolu.models.saved import CheckpointError, load_sae
-from prolu.training.attempt import StopReason
+from prolu.spec.report import StopReason
 from prolu.training.checkpoint import Checkpoint, CheckpointStore, load_checkpoint
 from prolu.training.learner import Learner, NonFiniteError, StepResult
 from prolu.training.loop import train

@@ -5,11 +5,11 @@ The workers look again: files may go, and their machines may differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prolu.client.wire import NodeRead
 from prolu.spec import HubCorpus, LanguageModelData, Mistake, PythonDocsCorpus, ResourcesSpec, RunSpec, ShardsData
-from service.domain.scheduling import fits_some_node
+from service.domain.planning import Asked, Node, could_ever_fit
 from service.store.hub import HubSilent
 from service.store.named_files import check_shards, files_of, listed
 from service.store.named_models import PACKAGED, check_model
@@ -31,32 +31,56 @@ def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list
 
 
 def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mistake]:
-    """Refuse what no node of the cluster could ever hold; before the cluster is known, anything goes."""
-    if not nodes or fits_some_node(asked, nodes):
+    """Refuse what the cluster could never hold; before the cluster is known, anything goes. Nodes that drain will be back."""
+    wanted = Asked(asked.cpus, asked.gpus, asked.memory_gb, asked.ranks, asked.gpu_type)
+    offered = [Node(node.name, node.cpus, node.gpus, node.memory_gb, node.gpu_type) for node in nodes]
+    if not nodes or could_ever_fit(wanted, offered):
         return []
-    offers = {
-        "gpus": lambda node: node.gpus,
-        "cpus": lambda node: node.cpus,
-        "memory_gb": lambda node: node.memory_gb,
-    }
-    mistakes = []
-    for field, offer in offers.items():
-        largest = max(nodes, key=offer)
-        wanted = getattr(asked, field)
-        if wanted > offer(largest):
-            sentence = (
-                f"resources.{field} is {wanted:g}, but no node of the cluster has more than {offer(largest):g} "
-                f"({largest.name}); ask for less or add a node."
-            )
-            mistakes.append(Mistake(("resources", field), sentence))
-    if not mistakes:
-        largest = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_gb))
+    of_type = [node for node in nodes if asked.gpu_type in (None, node.gpu_type)]
+    if not of_type:
+        has = ", ".join(sorted({node.gpu_type for node in nodes if node.gpu_type})) or "no GPU of a known type"
         sentence = (
-            f"No single node has all of resources; the largest, {largest.name}, has {largest.cpus:g} CPUs, "
-            f"{largest.gpus:g} GPUs and {largest.memory_gb:.1f} GiB. Ask for less or add a node."
+            f"resources.gpu_type is {asked.gpu_type!r}, and no node of the cluster has it; there is {has}. "
+            "Ask for one of these, leave gpu_type out, or add a node."
         )
-        mistakes.append(Mistake(("resources",), sentence))
-    return mistakes
+        return [Mistake(("resources", "gpu_type"), sentence)]
+    mistakes = [mistake for field, offer in _OFFERS.items() for mistake in _more_than_any(field, offer, asked, of_type)]
+    return mistakes or [_together(asked, of_type)]
+
+
+_OFFERS: dict[str, Callable[[NodeRead], float]] = {
+    "gpus": lambda node: node.gpus,
+    "cpus": lambda node: node.cpus,
+    "memory_gb": lambda node: node.memory_gb,
+}
+
+
+def _more_than_any(
+    field: str, offer: Callable[[NodeRead], float], asked: ResourcesSpec, nodes: Sequence[NodeRead]
+) -> list[Mistake]:
+    largest = max(nodes, key=offer)
+    wanted = getattr(asked, field)
+    if wanted <= offer(largest):
+        return []
+    sentence = (
+        f"resources.{field} is {wanted:g}, but no node of the cluster has more than {offer(largest):g} "
+        f"({largest.name}); ask for less or add a node."
+    )
+    return [Mistake(("resources", field), sentence)]
+
+
+def _together(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> Mistake:
+    largest = max(nodes, key=lambda node: (node.gpus, node.cpus, node.memory_gb))
+    offers = (
+        f"the largest, {largest.name}, has {largest.cpus:g} CPUs, {largest.gpus:g} GPUs and {largest.memory_gb:.1f} GiB"
+    )
+    if asked.ranks > 1:
+        sentence = (
+            f"resources.ranks is {asked.ranks}, and all nodes together cannot hold so many at once; {offers}. "
+            "Ask for fewer or smaller ranks, or add nodes."
+        )
+        return Mistake(("resources", "ranks"), sentence)
+    return Mistake(("resources",), f"No single node has all of resources; {offers}. Ask for less or add a node.")
 
 
 def _model_and_corpus(data: LanguageModelData, where: Surroundings) -> list[Mistake]:

@@ -23,7 +23,7 @@ from prolu.client.wire import (
 from prolu.spec import RunSpec, SweepSpec
 from service.domain import lifecycle, tiers
 from service.domain.errors import NotFound
-from service.store import nodes, pages
+from service.store import lease, nodes, pages
 from service.store.models import RunRow, SweepRow, UserRow
 
 _SUMMARY = (
@@ -103,7 +103,7 @@ def queue(session: Session, *, limit: int) -> QueueRead:
         ],
         waiting_count=session.scalars(select(func.count()).select_from(RunRow).where(*waits)).one(),
         nodes=nodes.nodes(session),
-        dispatcher_seen_at=nodes.dispatcher_seen_at(session),
+        dispatcher_seen_at=lease.last_sign_of_life(session),
     )
 
 

@@ -9,41 +9,39 @@ attempts are applied in `service.store.reports`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import and_, func, insert, or_, select, update
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
 
-from prolu.client.wire import DesiredState, RunState
-from prolu.spec import ResourcesSpec, RunSpec
-from prolu.spec.report import FailureClass
+from prolu.client.wire import RunState
+from prolu.spec import RunSpec
+from prolu.spec.report import FailureClass, StopReason
 from service.domain import lifecycle
-from service.domain.scheduling import Candidate
 from service.store.attempts import end_badly, held, move
 from service.store.db import database_now
-from service.store.models import AttemptRow, EventRow, RunRow, SweepRow, UserRow
-from service.store.nodes import nodes, record_nodes
+from service.store.live import LiveAttempt, live
+from service.store.models import AttemptRow, EventRow, RunRow
+from service.store.nodes import record_nodes
 from service.store.resumption import beginnings
 from service.store.settling import settle
+from service.store.situation import IS_WAITING
 from service.store.submission import submit_run, submit_sweep
 from service.store.wishes import request_cancel
 
 __all__ = [
     "ACTOR_PREFIX",
-    "Candidate",
     "Claim",
     "LiveAttempt",
-    "candidates",
     "claim",
+    "epoch_of",
     "live",
     "lose",
     "mark_stopping",
-    "nodes",
     "reap",
     "record_nodes",
     "request_cancel",
@@ -67,74 +65,21 @@ class Claim:
     spec: RunSpec
     resume_from: str | None
     actor_name: str
+    nodes: tuple[str, ...] = ()
+    """Where each rank is to start; empty leaves it to the cluster."""
 
 
-@dataclass(frozen=True)
-class LiveAttempt:
-    """A run that an attempt works on, or is about to."""
-
-    run_id: UUID
-    epoch: int
-    sweep_id: UUID | None
-    owner: str
-    state: RunState
-    desired_state: DesiredState
-    resources: ResourcesSpec
-    actor_name: str
-    holder: str
-    last_seq: int
-    node: str | None = None
-
-
-def candidates(session: Session, *, limit: int) -> list[Candidate]:
-    """Give the first `limit` runs of the queue that may be claimed; those of sweeps at their max_concurrent are passed over."""
-    saturated = (
-        select(RunRow.sweep_id)
-        .join(AttemptRow, AttemptRow.run_id == RunRow.id)
-        .join(SweepRow, SweepRow.id == RunRow.sweep_id)
-        .where(AttemptRow.finished_at.is_(None), SweepRow.max_concurrent.is_not(None))
-        .group_by(RunRow.sweep_id, SweepRow.max_concurrent)
-        .having(func.count() >= SweepRow.max_concurrent)
-    )
-    rows = session.execute(
-        select(
-            RunRow.id,
-            RunRow.sweep_id,
-            UserRow.name,
-            RunRow.priority,
-            RunRow.created_at,
-            RunRow.cpus,
-            RunRow.gpus,
-            RunRow.memory_gb,
-            SweepRow.max_concurrent,
-        )
-        .join(UserRow, UserRow.id == RunRow.owner_id)
-        .outerjoin(SweepRow, SweepRow.id == RunRow.sweep_id)
-        .where(_IS_CLAIMABLE, or_(RunRow.sweep_id.is_(None), RunRow.sweep_id.not_in(saturated)))
-        .order_by(*_QUEUE_ORDER)
-        .limit(limit)
-    )
-    return [
-        Candidate(
-            run_id=row.id,
-            sweep_id=row.sweep_id,
-            owner=row.name,
-            priority=row.priority,
-            created_at=row.created_at,
-            resources=_resources(row),
-            max_concurrent=row.max_concurrent,
-        )
-        for row in rows
-    ]
-
-
-_IS_CLAIMABLE = and_(RunRow.desired_state == "running", RunRow.state == "queued")
-_QUEUE_ORDER = (RunRow.priority.desc(), RunRow.id)
-
-
-def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_seconds: float) -> list[Claim]:
+def claim(
+    session: Session,
+    run_ids: Sequence[UUID],
+    *,
+    holder: str,
+    lease_seconds: float,
+    nodes: Mapping[UUID, Sequence[str]] | None = None,
+) -> list[Claim]:
     """Take those of `run_ids` that are still claimable, in the order given: new epoch, attempt row, lease.
 
+    `nodes` says where the plan puts each rank; without it, or for a run that it lacks, any node will do.
     Claimers that come at once get different runs; who comes second passes over what the first one holds.
     """
     now = database_now(session)
@@ -142,7 +87,7 @@ def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_secon
     # One statement. MATERIALIZED, since PostgreSQL may otherwise evaluate the select again and lock other rows.
     picked = (
         select(RunRow.id)
-        .where(RunRow.id.in_(run_ids), _IS_CLAIMABLE)
+        .where(RunRow.id.in_(run_ids), IS_WAITING)
         .with_for_update(key_share=True, skip_locked=True)
         .cte("picked")
         .prefix_with("MATERIALIZED")
@@ -164,6 +109,7 @@ def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_secon
     places = {run_id: place for place, run_id in enumerate(run_ids)}
     taken = sorted(taken, key=lambda row: places[row.id])
     begins = beginnings(session, [row.id for row in taken])
+    planned = nodes or {}
     attempts = []
     for row in taken:
         beginning = begins.get(row.id)
@@ -177,6 +123,7 @@ def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_secon
                 "lease_until": now + timedelta(seconds=lease_seconds),
                 "last_seq": 0,
                 "last_step": step or 0,
+                "nodes": list(planned[row.id]) if row.id in planned else None,
                 "resume_from": path,
                 "resumed_from_step": step,
                 "started_at": now,
@@ -201,7 +148,16 @@ def claim(session: Session, run_ids: Sequence[UUID], *, holder: str, lease_secon
         except ValidationError as error:  # submitted to a version that allowed it
             _refuse(session, row.id, row.epoch, error)
             continue
-        claims.append(Claim(row.id, row.epoch, spec, attempt["resume_from"], attempt["actor_name"]))
+        claims.append(
+            Claim(
+                row.id,
+                row.epoch,
+                spec,
+                attempt["resume_from"],
+                attempt["actor_name"],
+                tuple(attempt["nodes"] or ()),
+            )
+        )
     return claims
 
 
@@ -215,41 +171,23 @@ def _refuse(session: Session, run_id: UUID, epoch: int, error: ValidationError) 
         end_badly(session, run, attempt, now=now, outcome="failed", failure_class="user_error", message=message)
 
 
-def live(session: Session) -> list[LiveAttempt]:
-    """Give every attempt that holds a run, oldest run first."""
-    rows = session.execute(
-        select(RunRow, AttemptRow, UserRow.name)
-        .join(AttemptRow, and_(AttemptRow.run_id == RunRow.id, AttemptRow.epoch == RunRow.epoch))
-        .join(UserRow, UserRow.id == RunRow.owner_id)
-        .where(RunRow.state.in_(sorted(lifecycle.LIVE)))
-        .order_by(RunRow.id)
-        .options(defer(RunRow.spec), defer(RunRow.set), defer(RunRow.metrics))
-        .execution_options(populate_existing=True)
-    )
-    return [
-        LiveAttempt(
-            run_id=run.id,
-            epoch=run.epoch,
-            sweep_id=run.sweep_id,
-            owner=owner,
-            state=run.state,
-            desired_state=run.desired_state,
-            resources=_resources(run),
-            actor_name=attempt.actor_name,
-            holder=attempt.holder,
-            last_seq=attempt.last_seq,
-            node=attempt.node,
-        )
-        for run, attempt, owner in rows
-    ]
+def epoch_of(session: Session, run_id: UUID) -> int:
+    """The number of the run's present or last attempt; 0 before the first, and for a run that there is not."""
+    return session.scalar(select(RunRow.epoch).where(RunRow.id == run_id)) or 0
 
 
-def mark_stopping(session: Session, run_id: UUID, epoch: int) -> bool:
-    """Note that the attempt is asked to end. False where it is past, or is stopping already."""
+def mark_stopping(
+    session: Session, run_id: UUID, epoch: int, *, reason: StopReason, message: str | None = None
+) -> bool:
+    """Note that the attempt is asked to end, from when on and why. False where it is past, or was asked already."""
     found = held(session, run_id, epoch)
-    if found is None or found[0].state == "stopping":
+    if found is None or found[1].stop_asked_at is not None:
         return False
-    move(session, found[0], "stop", now=database_now(session))
+    run, attempt = found
+    now = database_now(session)
+    attempt.stop_asked_at, attempt.stop_reason, attempt.message = now, reason, message
+    if run.state != "stopping":
+        move(session, run, "stop", now=now, reason=reason, message=message)
     session.flush()
     return True
 
@@ -307,8 +245,3 @@ def reap(session: Session) -> list[tuple[UUID, int]]:
         reaped.append((run_id, epoch))
     session.flush()
     return reaped
-
-
-def _resources(row: Any) -> ResourcesSpec:
-    # Not validated again: what an earlier version accepted must not stop the queue of a later one.
-    return ResourcesSpec.model_construct(cpus=row.cpus, gpus=row.gpus, memory_gb=row.memory_gb)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -48,6 +48,29 @@ from service.store.models import (
 _RENEW_BELOW = 0.8
 
 
+class Delivery(NamedTuple):
+    """What one attempt said, as it was polled."""
+
+    run_id: UUID
+    epoch: int
+    node: str | None
+    """Where it runs; None where it has said nothing yet, and only its lease is renewed."""
+    messages: Sequence[tuple[int, Report]]
+    """Reports by sequence number."""
+
+
+def apply_all(
+    session: Session, deliveries: Sequence[Delivery], *, lease_seconds: float
+) -> dict[tuple[UUID, int], int | None]:
+    """Write what many attempts said; see `apply`. Returns what it returns, by `(run_id, epoch)`."""
+    return {
+        (one.run_id, one.epoch): apply(
+            session, one.run_id, one.epoch, one.messages, lease_seconds=lease_seconds, node=one.node
+        )
+        for one in sorted(deliveries, key=lambda one: one.run_id)
+    }
+
+
 def apply(
     session: Session,
     run_id: UUID,
@@ -74,6 +97,7 @@ def apply(
         if seq <= attempt.last_seq:
             continue
         attempt.last_seq = seq
+        attempt.news_at = now
         if run.state == "starting":
             move(session, run, "begin", now=now, node=attempt.node)
         _write(session, run, attempt, report, now)
@@ -121,6 +145,10 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
                 message=_storable(report.message),
                 traceback_tail=_storable(report.traceback_tail),
             )
+        case Stopped(reason="timeout") if run.desired_state == "running":
+            _stepped(run, attempt, report.step)
+            told = attempt.message or "It took longer than it may."
+            end_badly(session, run, attempt, now=now, outcome="failed", failure_class="timeout", message=told)
         case Stopped():
             _stepped(run, attempt, report.step)
             outcome, chosen = _after_stopping(report, run.desired_state)

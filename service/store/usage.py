@@ -1,4 +1,7 @@
-"""What users took of the cluster: written when attempts end, read for the shares. Days only ever grow, so writers add and never read."""
+"""What users took of the cluster: written when attempts end, read for the shares.
+
+A day's usage only ever grows, so writers add to it and never read it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def decayed_usage(session: Session, *, now: datetime, half_life_seconds: float) 
 
 def weights(session: Session) -> Mapping[str, float]:
     """What is each user's of the cluster, against the others."""
-    return {name: weight for name, weight in session.execute(select(UserRow.name, UserRow.weight))}
+    return {row.name: row.weight for row in session.execute(select(UserRow.name, UserRow.weight))}
 
 
 def _by_day(began: datetime, ended: datetime) -> Iterator[tuple[date, float]]:

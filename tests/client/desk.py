@@ -37,10 +37,11 @@ from prolu.spec.report import (
     Succeeded,
 )
 from service.settings import Settings
-from service.store import queue, reports
+from service.store import queue, reports, situation
 from service.store.db import Database
 from service.store.models import AttemptRow, Base
 from service.store.queue import Claim
+from tests.service.store.operations import see
 
 RUN: dict[str, Any] = {
     "name": "one",
@@ -75,7 +76,7 @@ class Desk:
     def claim(self) -> list[UUID]:
         """Take every run that waits, in the order of the queue."""
         with self.database.begin() as session:
-            waiting = [candidate.run_id for candidate in queue.candidates(session, limit=100)]
+            waiting = [run.run_id for run in sorted(situation.waiting(session), key=lambda run: run.run_id)]
             claims = queue.claim(session, waiting, holder="desk", lease_seconds=60)
         for claim in claims:
             self._claims[claim.run_id] = claim
@@ -152,7 +153,7 @@ class Desk:
     def see_nodes(self) -> None:
         """Say what the cluster offers."""
         with self.database.begin() as session:
-            queue.record_nodes(session, [NodeRead(name="127.0.0.1/abcd", cpus=2, gpus=0, memory_gb=8)])
+            see(session, NodeRead(name="127.0.0.1/abcd", cpus=2, gpus=0, memory_gb=8))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
-from prolu.spec.report import Report
+from prolu.spec.report import Report, StopReason
 from workers.cluster import CannotStart, Loss
-from workers.messages import Acks, Assignment, Attempt, Message, Reply, StopReason, Surroundings
+from workers.messages import Acks, Assignment, Attempt, Message, Reply, Surroundings
 from workers.outbox import Outbox
 
 

@@ -79,8 +79,26 @@ class Lab:
         self.dispatcher = self.new_dispatcher()
 
     def new_dispatcher(self, **changes: Any) -> Dispatcher:
+        """Another dispatcher, beside the one that there is."""
         settings = Settings(data_dir=self.folder, lease_seconds=60, poll_seconds=0.01, **changes)
         return Dispatcher(self.database, self.cluster, settings, clock=self.clock)
+
+    def succeed(self, **changes: Any) -> None:
+        """The dispatcher was killed, its lead has run out, and another one takes its place."""
+        self.expire_lead()
+        self.dispatcher = self.new_dispatcher(**changes)
+
+    def expire_lead(self) -> None:
+        """What the passing of time would do."""
+        with self.database.begin() as session:
+            session.execute(text("UPDATE dispatcher SET lease_until = '2000-01-01 00:00:00.000000'"))
+
+    def end_grace(self) -> None:
+        """What the passing of time would do."""
+        with self.database.begin() as session:
+            session.execute(
+                text("UPDATE attempts SET stop_asked_at = '2000-01-01 00:00:00.000000' WHERE stop_asked_at IS NOT NULL")
+            )
 
     def submit(self, **changes: Any) -> UUID:
         with self.database.begin() as session:
@@ -173,7 +191,7 @@ def test_a_new_dispatcher_adopts_the_actors_of_the_old_one(lab: Lab):
     lab.tick()
     lab.say(progress(3))
     actor = lab.cluster.only
-    lab.dispatcher = lab.new_dispatcher(holder="another")
+    lab.succeed(holder="another")
     lab.say(progress(7))
     assert lab.cluster.only is actor
     assert (lab.state(run_id), lab.run(run_id).step, lab.run(run_id).epoch) == ("running", 7, 1)
@@ -192,7 +210,7 @@ def test_an_attempt_that_another_dispatcher_has_just_claimed_is_left_to_it(lab: 
     run_id = lab.submit()
     lab.tick()
     lab.cluster.actors.clear()  # claimed by another one, who has not started the actor yet
-    lab.dispatcher = lab.new_dispatcher(holder="another")
+    lab.succeed(holder="another")
     lab.tick(2)
     assert (lab.state(run_id), lab.run(run_id).epoch) == ("starting", 1)
 
@@ -268,8 +286,8 @@ def test_an_attempt_that_a_former_dispatcher_left_stopping_is_asked_again(lab: L
     lab.tick()
     lab.say(progress(3))
     with lab.database.begin() as session:
-        queue.mark_stopping(session, run_id, 1)  # and then it was killed
-    lab.dispatcher = lab.new_dispatcher(holder="another")
+        queue.mark_stopping(session, run_id, 1, reason="preempt")  # and then it was killed
+    lab.succeed(holder="another")
     lab.tick(2)
     assert lab.cluster.only.asked_to_stop == ["preempt"]
 
@@ -280,7 +298,7 @@ def test_leases_that_ran_out_while_nobody_listened_prove_nothing(lab: Lab):
     lab.say(progress(3))
     lab.expire_leases()
     lab.clock.now += 1_000
-    lab.dispatcher = lab.new_dispatcher(holder="after the outage")
+    lab.succeed(holder="after the outage")
     lab.cluster.only.silent = True
     lab.tick()
     assert lab.state(run_id) == "running", "no answer yet is no proof of death"
@@ -316,7 +334,7 @@ def test_an_actor_that_does_not_stop_is_ended_after_the_grace_period(lab: Lab):
     lab.say(progress(3))
     lab.wish_cancelled(run_id)
     lab.tick()
-    lab.clock.now += 31
+    lab.end_grace()
     lab.tick()
     assert lab.state(run_id) == "cancelled"
     assert not lab.cluster.actors
@@ -332,7 +350,7 @@ def test_draining_sends_every_run_back_to_the_queue_with_its_checkpoint(lab: Lab
     lab.dispatcher.drain()
     assert (lab.state(run_id), lab.state(waiting)) == ("queued", "queued")
     assert not lab.cluster.actors, "nothing new is started while draining"
-    lab.dispatcher = lab.new_dispatcher()
+    lab.succeed()
     lab.tick()
     assert lab.cluster.only.assignment.resume_from == f"runs/{run_id}/e1/step-3"
 
@@ -349,7 +367,7 @@ def test_a_lost_database_ends_nothing_and_is_waited_for(lab: Lab, tmp_path: Path
     lab.say(progress(3))
     missing = Database(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'x.db'}")
     reachable, lab.dispatcher._database = lab.dispatcher._database, missing
-    assert lab.dispatcher._paced_tick(_already_ended()) is False
+    assert lab.dispatcher._turn(_already_ended()) is False
     lab.dispatcher._database = reachable
     lab.expire_leases()
     lab.clock.now += 30

@@ -3,5 +3,30 @@
     shares ──> ranking ──> placement ──> plan ──> decisions with reasons
                                           └──> preemption
 
-Knows no SQL, no Ray and no clock; `service.domain.scheduling` is what the rest of the service calls.
+Knows no SQL, no Ray and no clock.
 """
+
+from service.domain.planning.occupants import Occupant
+from service.domain.planning.placement import Asked, Node, could_ever_fit
+from service.domain.planning.plan import Candidate, Cause, Decision, Plan, Policy, plan
+from service.domain.planning.preemption import Preemption
+from service.domain.planning.ranking import Score, Weights
+from service.domain.planning.shares import Share, shares
+
+__all__ = [
+    "Asked",
+    "Candidate",
+    "Cause",
+    "Decision",
+    "Node",
+    "Occupant",
+    "Plan",
+    "Policy",
+    "Preemption",
+    "Score",
+    "Share",
+    "Weights",
+    "could_ever_fit",
+    "plan",
+    "shares",
+]

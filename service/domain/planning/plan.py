@@ -33,6 +33,8 @@ class Policy:
     """GPUs that one user's live runs may hold together; None for no limit."""
     max_reservations: int = 16
     """Runs that room is held for; those behind them wait without."""
+    half_life_seconds: float = 7 * 86_400.0
+    """After so long, a past usage counts half."""
     min_run_seconds: float = 600.0
     """What an attempt may train before it can be preempted."""
 

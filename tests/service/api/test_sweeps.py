@@ -11,12 +11,12 @@ import httpx
 from sqlalchemy import func, select, update
 
 from prolu.client.wire import NodeRead, QueueRead, SweepPreview, SweepRead
-from service.store import queue
 from service.store.db import database_now
 from service.store.models import DispatcherRow, RunRow, SweepRow
 from tests.fixtures_api import Api, running_api
 from tests.service.api.test_runs import walk
 from tests.service.api.work import RUN, submit, sweep_body, work_on
+from tests.service.store.operations import see
 from tests.service.store.specs import metric
 
 VARIANTS = [
@@ -139,7 +139,7 @@ def test_the_queue_shows_what_works_and_what_waits_in_order(api: Api) -> None:
     high = api.post("/v1/runs", {"spec": submit(api)["spec"], "priority": 99}).json()["id"]
     work_on(api, live, metric(1))
     with api.database.begin() as session:
-        queue.record_nodes(session, [NodeRead(name="a", cpus=2, gpus=0, memory_gb=16)])
+        see(session, NodeRead(name="a", cpus=2, gpus=0, memory_gb=16))
     shown = QueueRead.model_validate(api.get("/v1/queue", limit=2).json())
     assert [(entry.position, str(entry.run.id)) for entry in shown.live] == [(None, live)]
     assert [(entry.position, str(entry.run.id)) for entry in shown.waiting] == [(1, high), (2, low)]
@@ -152,7 +152,7 @@ def test_more_than_the_cluster_has_is_refused_with_the_largest_node(api: Api) ->
     asks = {"gpus": 1.0, "cpus": 64}
     assert submit(api, resources=asks)  # nothing is known of the cluster yet
     with api.database.begin() as session:
-        queue.record_nodes(session, [NodeRead(name="big", cpus=8, gpus=0, memory_gb=64)])
+        see(session, NodeRead(name="big", cpus=8, gpus=0, memory_gb=64))
     answer = api.post("/v1/runs", {"spec": {**submit(api)["spec"], "resources": asks}})
     assert answer.status_code == 422
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/spec/resources/gpus", "/spec/resources/cpus"}
@@ -180,7 +180,7 @@ def test_less_memory_than_the_tensors_take_is_refused_at_its_place(api: Api) -> 
 
 def test_a_preview_shows_the_points_of_a_sweep_for_which_there_is_no_node(api: Api) -> None:
     with api.database.begin() as session:
-        queue.record_nodes(session, [NodeRead(name="small", cpus=1, gpus=0, memory_gb=4)])
+        see(session, NodeRead(name="small", cpus=1, gpus=0, memory_gb=4))
     preview = SweepPreview.model_validate(
         api.post("/v1/sweeps:preview", sweep_body(grid={"resources.gpus": [1]})).json()
     )
@@ -192,7 +192,7 @@ def test_a_preview_shows_the_points_of_a_sweep_for_which_there_is_no_node(api: A
 def test_a_preview_tells_every_refusal_once_and_a_submission_the_first(api: Api) -> None:
     base = {**sweep_body()["spec"]["base"], "data": {"kind": "shards", "path": "x"}}
     with api.database.begin() as session:
-        queue.record_nodes(session, [NodeRead(name="small", cpus=2, gpus=0, memory_gb=4)])
+        see(session, NodeRead(name="small", cpus=2, gpus=0, memory_gb=4))
     grid = {"data.path": ["here", "there"], "resources.cpus": [1, 3], "training.seed": [1, 2]}
     body = sweep_body(base={**base, "resources": {"memory_gb": 0.0001}}, grid=grid)
     preview = SweepPreview.model_validate(api.post("/v1/sweeps:preview", body).json())
@@ -214,7 +214,7 @@ def test_a_preview_tells_so_many_refusals_and_no_more(api: Api) -> None:
 def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
     asks = {"gpus": 1.0, "cpus": 64}
     with api.database.begin() as session:
-        queue.record_nodes(session, [NodeRead(name="small", cpus=1, gpus=0, memory_gb=4)])
+        see(session, NodeRead(name="small", cpus=1, gpus=0, memory_gb=4))
         session.execute(update(DispatcherRow).values(seen_at=database_now(session) - timedelta(seconds=29)))
     assert api.post("/v1/runs", {"spec": {**RUN["spec"], "resources": asks}}).status_code == 422
     assert api.post("/v1/sweeps", sweep_body(grid={"resources.cpus": [64]})).status_code == 422

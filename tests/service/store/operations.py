@@ -8,8 +8,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from service.store import queue, reports
+from prolu.client.wire import NodeRead
+from service.domain.planning import Policy
+from service.store import lease, nodes, queue, reports, situation
 from service.store.db import Database, database_now
 from service.store.models import AttemptRow, EventRow, RunRow
 from tests.service.store.specs import run_spec
@@ -67,9 +70,17 @@ def kinds(database: Database, run_id: UUID) -> list[str]:
         return list(session.scalars(select(EventRow.kind).where(EventRow.run_id == run_id).order_by(EventRow.id)))
 
 
-def candidates(database: Database, limit: int = 100) -> list[UUID]:
+def order(database: Database) -> list[UUID]:
+    """The runs that wait, in the order of the queue, without those that their sweep's limit holds back."""
     with database.read() as session:
-        return [candidate.run_id for candidate in queue.candidates(session, limit=limit)]
+        found = situation.read(session, Policy()).plan(Policy())
+    return [decision.run_id for decision in found.decisions if decision.cause != "sweep_limit"]
+
+
+def see(session: Session, *seen: NodeRead) -> None:
+    """What a dispatcher that leads does: it shows that it lives, and what it sees of the cluster."""
+    lease.lead(session, "test", seconds=60)
+    nodes.record_nodes(session, seen)
 
 
 def make_due(database: Database, run_id: UUID) -> None:

@@ -10,15 +10,15 @@ from sqlalchemy import update
 
 from prolu.client.wire import NodeRead
 from service.domain.expansion import expand
-from service.store import queue
+from service.store import nodes, queue, situation
 from service.store.db import Database, database_now
 from service.store.models import AttemptRow, RunRow
 from tests.service.store.operations import (
     NOBODY,
     cancel,
-    candidates,
     claim,
     kinds,
+    order,
     run_of,
     run_together,
     state,
@@ -32,8 +32,7 @@ def test_higher_priority_goes_first_and_equals_go_in_order_of_submission(databas
     urgent = submit(database, owner_id, priority=90)
     second = submit(database, owner_id)
     idle = submit(database, owner_id, priority=0)
-    assert candidates(database) == [urgent, first, second, idle]
-    assert candidates(database, limit=2) == [urgent, first]
+    assert order(database) == [urgent, first, second, idle]
 
 
 def test_a_sweep_enters_the_queue_in_the_order_of_its_points(database: Database, owner_id: UUID) -> None:
@@ -41,8 +40,8 @@ def test_a_sweep_enters_the_queue_in_the_order_of_its_points(database: Database,
     with database.begin() as session:
         sweep = queue.submit_sweep(session, owner_id=owner_id, spec=spec, points=expand(spec), priority=10)
     with database.read() as session:
-        waiting = queue.candidates(session, limit=10)
-        points = [session.get_one(RunRow, candidate.run_id).point for candidate in waiting]
+        waiting = situation.waiting(session)
+        points = [session.get_one(RunRow, run_id).point for run_id in order(database)]
     assert points == [0, 1, 2, 3]
     assert {candidate.sweep_id for candidate in waiting} == {sweep.id}
     assert {candidate.max_concurrent for candidate in waiting} == {2}
@@ -54,8 +53,8 @@ def test_a_saturated_sweep_does_not_hide_the_runs_behind_it(database: Database, 
     with database.begin() as session:
         queue.submit_sweep(session, owner_id=owner_id, spec=spec, points=expand(spec), priority=50)
     behind = submit(database, owner_id)
-    claim(database, candidates(database)[0])
-    assert candidates(database, limit=1) == [behind]
+    claim(database, order(database)[0])
+    assert order(database) == [behind]
 
 
 def test_a_claim_gives_epoch_lease_and_spec(database: Database, owner_id: UUID) -> None:
@@ -89,7 +88,7 @@ def test_a_run_is_claimed_once(database: Database, owner_id: UUID) -> None:
 def test_a_run_whose_end_is_wished_is_not_claimed(database: Database, owner_id: UUID) -> None:
     run_id = submit(database, owner_id)
     cancel(database, run_id)
-    assert candidates(database) == []
+    assert order(database) == []
     assert claim(database, run_id) == []
 
 
@@ -128,6 +127,6 @@ def test_the_cluster_is_remembered_as_last_seen(database: Database) -> None:
     )
     for seen in ([small], [small, large], [large]):
         with database.begin() as session:
-            queue.record_nodes(session, seen)
+            nodes.record_nodes(session, seen)
         with database.read() as session:
-            assert queue.nodes(session) == seen
+            assert nodes.nodes(session) == seen

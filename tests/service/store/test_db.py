@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from service.store import queue
+from service.store import nodes, queue
 from service.store.db import Database, database_now
 from service.store.models import NodeRow, RunRow, Utc
 from tests.service.store.specs import run_spec
@@ -28,7 +28,7 @@ def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError):
         fail()
     with database.read() as session:
-        assert queue.nodes(session) == []
+        assert nodes.nodes(session) == []
 
 
 def test_writers_that_read_first_take_turns_and_lose_nothing(database: Database) -> None:
@@ -54,7 +54,7 @@ def test_times_are_aware_and_utc_and_keep_their_microseconds(database: Database,
     moment = datetime(2026, 5, 6, 7, 8, 9, 123456, tzinfo=timezone(timedelta(hours=2)))
     with database.begin() as session:
         run = queue.submit_run(session, owner_id=owner_id, spec=run_spec(), priority=1)
-        run.started_at = moment
+        session.get_one(RunRow, run.id).started_at = moment
     with database.read() as session:
         kept = session.get_one(RunRow, run.id).started_at
     assert kept == moment
@@ -91,12 +91,12 @@ def test_on_postgresql_a_reading_transaction_cannot_write(migrated_postgres: str
 def test_a_reader_sees_one_state_and_holds_up_no_writer(sqlite_template: Path, tmp_path: Path) -> None:
     database = Database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'prolu.db')}")
     with database.read() as reading:
-        assert queue.nodes(reading) == []
+        assert nodes.nodes(reading) == []
         with database.begin() as writing:
             writing.execute(text("INSERT INTO nodes (name, cpus, gpus, memory_gb) VALUES ('w', 1, 0, 1)"))
-        assert queue.nodes(reading) == []
+        assert nodes.nodes(reading) == []
     with database.read() as reading:
-        assert [node.name for node in queue.nodes(reading)] == ["w"]
+        assert [node.name for node in nodes.nodes(reading)] == ["w"]
     database.dispose()
 
 

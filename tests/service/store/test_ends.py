@@ -14,12 +14,12 @@ from service.store import queue
 from service.store.db import Database, database_now
 from tests.service.store.operations import (
     attempt_of,
-    candidates,
     claim,
     expire,
     kinds,
     lose,
     make_due,
+    order,
     run_of,
     run_together,
     say,
@@ -84,7 +84,7 @@ def test_a_stale_epoch_cannot_finish_a_reclaimed_run(database: Database, owner_i
     assert say(database, run_id, 1, Succeeded(step=100, metrics={})) is None
     assert lose(database, run_id, 1, "node_lost") is None
     with database.begin() as session:
-        assert not queue.mark_stopping(session, run_id, 1)
+        assert not queue.mark_stopping(session, run_id, 1, reason="preempt")
     assert state(database, run_id) == "starting"
     assert attempt_of(database, run_id, 1).outcome == "lost"
 
@@ -94,7 +94,7 @@ def test_what_is_lost_without_blame_goes_back_to_its_place_in_the_queue(database
     later = submit(database, owner_id)
     claim(database, run_id)
     assert lose(database, run_id, 1, "ray_infra", "node-7") == "queued"
-    assert candidates(database) == [run_id, later]
+    assert order(database) == [run_id, later]
     attempt = attempt_of(database, run_id, 1)
     assert (attempt.failure_class, attempt.node, attempt.message) == ("ray_infra", "node-7", "gone")
     assert kinds(database, run_id) == ["submitted", "claimed", "lost", "requeued"]
@@ -161,7 +161,7 @@ def test_a_failure_that_may_pass_waits_for_its_backoff_and_then_queues(database:
     make_due(database, run_id)
     assert settle(database) == 1
     assert state(database, run_id) == "queued"
-    assert candidates(database) == [run_id]
+    assert order(database) == [run_id]
 
 
 def test_the_retry_budget_ends(database: Database, owner_id: UUID) -> None:

@@ -68,7 +68,7 @@ def _do(database: Database, run_id: UUID, run: RunRow, operation: str, argument:
                 session.execute(update(RunRow).where(RunRow.state == "retry_wait").values(not_before=past))
                 queue.settle(session)
             case "stop":
-                queue.mark_stopping(session, run_id, run.epoch)
+                queue.mark_stopping(session, run_id, run.epoch, reason="preempt")
             case "expire":
                 past = database_now(session) - timedelta(seconds=1)
                 session.execute(update(AttemptRow).where(AttemptRow.run_id == run_id).values(lease_until=past))

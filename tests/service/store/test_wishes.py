@@ -54,8 +54,8 @@ def test_cancelling_a_live_run_waits_for_its_attempt_to_stop(database: Database,
     cancel(database, run_id)
     assert settle(database) == 0
     with database.begin() as session:
-        assert queue.mark_stopping(session, run_id, 1)
-        assert not queue.mark_stopping(session, run_id, 1)
+        assert queue.mark_stopping(session, run_id, 1, reason="cancel")
+        assert not queue.mark_stopping(session, run_id, 1, reason="cancel")
     assert state(database, run_id) == "stopping"
     say(database, run_id, 1, checkpoint(12), Stopped(step=12, reason="cancel"), start=2)
     assert state(database, run_id) == "cancelled"
@@ -74,7 +74,7 @@ def test_a_run_that_succeeds_before_it_can_be_cancelled_has_succeeded(database: 
     claim(database, run_id)
     cancel(database, run_id)
     with database.begin() as session:
-        queue.mark_stopping(session, run_id, 1)
+        queue.mark_stopping(session, run_id, 1, reason="cancel")
     say(database, run_id, 1, Succeeded(step=100, metrics={}))
     assert state(database, run_id) == "succeeded"
 

@@ -1,0 +1,46 @@
+"""Which of several dispatchers leads: one row with a holder, a time it is good until, and a term that rises with every change.
+
+Leadership only saves work. What keeps two dispatchers from doing harm is that every write of an attempt is guarded by its
+row, so a leader that was asleep while another took over can do nothing that counts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from service.store.db import database_now, insert_new
+from service.store.models import DispatcherRow
+
+_ROW = 1
+
+
+def lead(session: Session, holder: str, *, seconds: float) -> int | None:
+    """Take the lead or keep it, for `seconds` from now by the database's clock. Returns the term; None where another leads."""
+    row = session.get(DispatcherRow, _ROW, with_for_update=True, populate_existing=True)
+    now = database_now(session)
+    if row is None:
+        insert_new(session, DispatcherRow, {"id": _ROW, "term": 0, "seen_at": now}, key=["id"])
+        row = session.get_one(DispatcherRow, _ROW, with_for_update=True, populate_existing=True)
+    if row.holder != holder:
+        if row.lease_until is not None and row.lease_until > now:
+            return None
+        row.holder, row.term = holder, row.term + 1
+    row.seen_at, row.lease_until = now, now + timedelta(seconds=seconds)
+    session.flush()
+    return row.term
+
+
+def resign(session: Session, holder: str) -> None:
+    """Give up the lead, so that another need not wait for its end; nothing where somebody else leads by now."""
+    row = session.get(DispatcherRow, _ROW, with_for_update=True, populate_existing=True)
+    if row is not None and row.holder == holder:
+        row.lease_until = database_now(session)
+        session.flush()
+
+
+def last_sign_of_life(session: Session) -> datetime | None:
+    """When a leader last took or kept the lead; None before the first."""
+    row = session.get(DispatcherRow, _ROW, populate_existing=True)
+    return row.seen_at if row else None

@@ -1,0 +1,134 @@
+"""What the plan plans with: one reading of the queue, the live runs, the usage and the nodes. Written by nobody here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import NodeRead
+from service.domain.planning import Asked, Candidate, Node, Occupant, Plan, Policy, plan
+from service.store import nodes, usage
+from service.store.db import database_now
+from service.store.live import LiveAttempt, live
+from service.store.models import EventRow, RunRow, SweepRow, UserRow
+
+IS_WAITING = and_(RunRow.desired_state == "running", RunRow.state == "queued")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The queue and all that decides about it, at one moment by the database's clock."""
+
+    waiting: Sequence[Candidate]
+    live: Sequence[Occupant]
+    nodes: Sequence[Node]
+    usage: Mapping[str, float]
+    """Decayed GPU-seconds by user, those of live attempts among them."""
+    weights: Mapping[str, float]
+    now: datetime
+
+    def plan(self, policy: Policy) -> Plan:
+        """Decide for every run that waits."""
+        return plan(
+            self.waiting,
+            self.live,
+            self.nodes,
+            usage=self.usage,
+            weights=self.weights,
+            now=self.now,
+            policy=policy,
+        )
+
+
+def read(session: Session, policy: Policy) -> Situation:
+    """Read everything; a run is of exactly one side, waiting or live, since one transaction reads both."""
+    now = database_now(session)
+    occupants = [occupant(attempt, now) for attempt in live(session)]
+    return Situation(
+        waiting=waiting(session),
+        live=occupants,
+        nodes=[node(one) for one in nodes.nodes(session)],
+        usage=_with_live(
+            usage.decayed_usage(session, now=now, half_life_seconds=policy.half_life_seconds), occupants, policy
+        ),
+        weights=usage.weights(session),
+        now=now,
+    )
+
+
+def waiting(session: Session) -> list[Candidate]:
+    """Give every run that may be claimed, in no order."""
+    rows = session.execute(
+        select(
+            RunRow.id,
+            UserRow.name.label("owner"),
+            RunRow.waiting_since,
+            RunRow.cpus,
+            RunRow.gpus,
+            RunRow.memory_gb,
+            RunRow.ranks,
+            RunRow.gpu_type,
+            RunRow.sweep_id,
+            RunRow.tier,
+            RunRow.priority,
+            SweepRow.max_concurrent,
+            RunRow.run_limit_seconds,
+        )
+        .join(UserRow, UserRow.id == RunRow.owner_id)
+        .outerjoin(SweepRow, SweepRow.id == RunRow.sweep_id)
+        .where(IS_WAITING)
+    )
+    # Equal requests are one object, which the plan compares and hashes ten thousand times.
+    asks: dict[Asked, Asked] = {}
+    found = []
+    for run_id, owner, since, cpus, gpus, memory_gb, ranks, gpu_type, *rest in rows:
+        asked = Asked(cpus, gpus, memory_gb, ranks, gpu_type)
+        found.append(Candidate(run_id, owner, since, asks.setdefault(asked, asked), *rest))
+    return found
+
+
+def waiting_count(session: Session) -> int:
+    """How many runs may be claimed."""
+    return session.scalars(select(func.count()).select_from(RunRow).where(IS_WAITING)).one()
+
+
+def last_event(session: Session) -> int:
+    """The id of the newest event. While it stays the same, nothing has happened that a plan would notice."""
+    return session.scalar(select(func.max(EventRow.id))) or 0
+
+
+def occupant(attempt: LiveAttempt, now: datetime) -> Occupant:
+    """Give a live attempt as the plan sees it."""
+    ran = max(0.0, (now - attempt.started_at).total_seconds())
+    limit = attempt.run_limit_seconds
+    return Occupant(
+        run_id=attempt.run_id,
+        owner=attempt.owner,
+        asked=attempt.asked,
+        nodes=attempt.nodes,
+        sweep_id=attempt.sweep_id,
+        tier=attempt.tier,
+        priority=attempt.priority,
+        preemptible=attempt.preemptible and attempt.desired_state == "running",
+        ran_seconds=ran,
+        ends_within_seconds=None if limit is None else max(0.0, limit - ran),
+        stopping=attempt.stop_asked_at is not None or attempt.desired_state != "running",
+    )
+
+
+def node(seen: NodeRead) -> Node:
+    """Give a node as the plan sees it."""
+    return Node(seen.name, seen.cpus, seen.gpus, seen.memory_gb, seen.gpu_type, seen.draining)
+
+
+def _with_live(past: dict[str, float], occupants: Iterable[Occupant], policy: Policy) -> dict[str, float]:
+    """Add what the live attempts have taken, each at least its entry charge."""
+    total = defaultdict(float, past)
+    for one in occupants:
+        total[one.owner] += one.charge_per_second * max(one.ran_seconds, policy.weights.entry_seconds)
+    return dict(total)

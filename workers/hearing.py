@@ -1,0 +1,148 @@
+"""Hear the live attempts: poll their actors, store what they say, give up those that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import DataError, IntegrityError
+
+from prolu.spec.report import Outcome
+from service.settings import Settings
+from service.store import queue, reports
+from service.store.db import Database
+from service.store.live import LiveAttempt
+from service.store.reports import Delivery
+from workers.cluster import Cluster, Loss
+from workers.messages import Acks, Attempt, Reply, read_report
+
+log = structlog.get_logger(__name__)
+
+# What a database says of a report that it cannot hold.
+_UNSTORABLE = (ValidationError, DataError, IntegrityError, OverflowError)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """An attempt and what it said."""
+
+    attempt: LiveAttempt
+    delivery: Delivery
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return next((report for _, report in self.delivery.messages if isinstance(report, Outcome)), None)
+
+
+class Listener:
+    """Pulls from actors and writes for `(run_id, epoch)`; a past epoch is neither heard nor written for."""
+
+    def __init__(self, database: Database, cluster: Cluster, settings: Settings) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._settings = settings
+        self._last_heard: list[LiveAttempt] = []
+
+    def hear(self, live: Sequence[LiveAttempt]) -> None:
+        """Store what the actors of the live attempts say, and give up those that Ray says are gone."""
+        present = [attempt for attempt in live if self._present(attempt)]
+        self._last_heard = present
+        by_name = {attempt.actor_name: attempt for attempt in present}
+        heard: list[_Heard] = []
+        for name, answer in self._cluster.poll(_acks(present), timeout=self._settings.poll_seconds):
+            attempt = by_name.pop(name)
+            if isinstance(answer, Loss):
+                self.lose(attempt, answer)
+            elif (read := self._read(attempt, answer)) is not None:
+                heard.append(read)
+        # Of those that start, Ray has taken the order and is making room or starting the process: it says so when that fails.
+        starting = [attempt for attempt in by_name.values() if attempt.state == "starting"]
+        heard += [_Heard(attempt, Delivery(attempt.run_id, attempt.epoch, None, [])) for attempt in starting]
+        self._store(heard)
+
+    def keep_company(self) -> None:
+        """Poll without storing, while the database is away: what the actors say waits in them, and they are no orphans."""
+        for _ in self._cluster.poll(_acks(self._last_heard), timeout=self._settings.poll_seconds):
+            pass
+
+    def lose(self, attempt: LiveAttempt, loss: Loss) -> None:
+        """Give up an attempt, and end what is left of its actor."""
+        with self._database.begin() as session:
+            state = queue.lose(
+                session,
+                attempt.run_id,
+                attempt.epoch,
+                failure_class=loss.failure_class,
+                message=loss.message,
+            )
+        log.warning(
+            "attempt_lost",
+            run_id=str(attempt.run_id),
+            epoch=attempt.epoch,
+            failure_class=loss.failure_class,
+            message=loss.message,
+            now=state,
+        )
+        self._cluster.kill(attempt.actor_name)
+
+    def _present(self, attempt: LiveAttempt) -> bool:
+        if self._cluster.attach(attempt.actor_name):
+            return True
+        if attempt.state == "starting" and attempt.holder != self._settings.holder:
+            return False  # another dispatcher may be about to start it; its lease decides
+        self.lose(attempt, Loss("ray_infra", "Its worker is gone: the Ray cluster does not know it."))
+        return False
+
+    def _read(self, attempt: LiveAttempt, reply: Reply) -> _Heard | None:
+        try:
+            messages = [(message.seq, read_report(message.report)) for message in reply.messages]
+        except ValidationError as error:
+            self._give_up_unstorable(attempt, error)
+            return None
+        return _Heard(attempt, Delivery(attempt.run_id, attempt.epoch, reply.node, messages))
+
+    def _store(self, heard: Sequence[_Heard]) -> None:
+        """Store everything at once. Where something cannot be stored, one by one, so that it holds up no other."""
+        if not heard:
+            return
+        try:
+            accepted = self._write(heard)
+        except _UNSTORABLE as error:
+            if len(heard) == 1:
+                self._give_up_unstorable(heard[0].attempt, error)
+                return
+            for one in heard:
+                self._store([one])
+            return
+        for one in heard:
+            self._follow_up(one, accepted=accepted[one.delivery.run_id, one.delivery.epoch] is not None)
+
+    def _write(self, heard: Sequence[_Heard]) -> dict[tuple[UUID, int], int | None]:
+        with self._database.begin() as session:
+            deliveries = [one.delivery for one in heard]
+            return reports.apply_all(session, deliveries, lease_seconds=self._settings.lease_seconds)
+
+    def _follow_up(self, one: _Heard, *, accepted: bool) -> None:
+        told = {"run_id": str(one.attempt.run_id), "epoch": one.attempt.epoch}
+        outcome = one.outcome
+        if not accepted:
+            log.warning("refused_messages_of_a_past_attempt", **told, messages=len(one.delivery.messages))
+        if outcome is not None:
+            log.info("attempt_ended", **told, outcome=outcome.kind)
+        if not accepted or outcome is not None:
+            self._cluster.kill(one.attempt.actor_name)
+
+    def _give_up_unstorable(self, attempt: LiveAttempt, error: Exception) -> None:
+        self.lose(attempt, Loss("internal_error", f"What it reported cannot be stored: {first_line(error)}"))
+
+
+def _acks(live: Sequence[LiveAttempt]) -> dict[str, Acks]:
+    return {attempt.actor_name: {Attempt(str(attempt.run_id), attempt.epoch): attempt.last_seq} for attempt in live}
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of an error's text, for a log."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

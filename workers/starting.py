@@ -1,0 +1,90 @@
+"""Start what the plan says: read the situation, plan, claim, ask the cluster for actors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from service.domain.planning import Plan
+from service.settings import Settings
+from service.store import queue, situation
+from service.store.db import Database
+from service.store.queue import Claim
+from workers.cluster import CannotStart, Cluster
+from workers.hearing import first_line
+from workers.messages import Assignment, Attempt, Surroundings
+
+log = structlog.get_logger(__name__)
+
+# Without any event, time alone may change a plan: ages, limits, what room is held for.
+_PLAN_AGAIN_SECONDS = 5.0
+
+
+class Starter:
+    """Plans when something has happened since the last plan, and claims what it decides; the claim is the guard, not the plan."""
+
+    def __init__(
+        self, database: Database, cluster: Cluster, settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._settings = settings
+        self._clock = clock
+        self._planned_event = -1
+        self._planned_at = float("-inf")
+
+    def start(self, *, anew: bool = False) -> None:
+        """Start what fits now. `anew` plans even if nothing has happened."""
+        with self._database.read() as session:
+            newest = situation.last_event(session)
+            stale = self._clock() - self._planned_at >= _PLAN_AGAIN_SECONDS
+            if newest == self._planned_event and not stale and not anew:
+                return
+            now = situation.read(session, self._settings.policy)
+        self._planned_event, self._planned_at = newest, self._clock()
+        plan = now.plan(self._settings.policy)
+        for claim in self._claim(plan):
+            self._start_actor(claim)
+
+    def _claim(self, plan: Plan) -> list[Claim]:
+        """Write the plan: claims, and the wish that live runs make room."""
+        chosen = {decision.run_id: decision.nodes for decision in plan.decisions if decision.start}
+        if not chosen and not plan.preemptions:
+            return []
+        with self._database.begin() as session:
+            claims = queue.claim(
+                session,
+                list(chosen),
+                holder=self._settings.holder,
+                lease_seconds=self._settings.lease_seconds,
+                nodes=chosen,
+            )
+            for preemption in plan.preemptions:
+                epoch = queue.epoch_of(session, preemption.run_id)
+                queue.mark_stopping(
+                    session, preemption.run_id, epoch, reason="preempt", message=f"It {preemption.reason}."
+                )
+        return claims
+
+    def _start_actor(self, claim: Claim) -> None:
+        attempt = Attempt(str(claim.run_id), claim.epoch)
+        assignment = Assignment(attempt, claim.spec.model_dump_json(), claim.resume_from)
+        log.info("starting", run_id=attempt.run_id, epoch=attempt.epoch, resume_from=claim.resume_from)
+        try:
+            self._cluster.start(claim.actor_name, [assignment], self._surroundings(), claim.spec.resources)
+        except CannotStart as error:
+            log.error("cannot_start", run_id=attempt.run_id, epoch=attempt.epoch, why=str(error))
+            message = f"Ray does not start a worker with these resources: {first_line(error)}"
+            with self._database.begin() as session:
+                queue.lose(session, claim.run_id, claim.epoch, failure_class="user_error", message=message)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            artifact_root=self._settings.artifact_root,
+            cache_dir=str(self._settings.cache_dir),
+            data_roots=tuple(str(root) for root in self._settings.data_roots),
+            hub_online=self._settings.hub != "offline",
+            orphan_seconds=self._settings.orphan_seconds,
+        )

@@ -1,0 +1,105 @@
+"""End live attempts: by their owners' wishes, by limits of time, for others' sake. Asked first, by force after the grace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from prolu.spec.report import FailureClass, StopReason
+from service.domain.limits import Limits, overrun
+from service.settings import Settings
+from service.store import queue
+from service.store.db import Database
+from service.store.live import LiveAttempt
+from workers.cluster import Cluster, Loss
+from workers.hearing import Listener
+from workers.messages import Attempt
+
+log = structlog.get_logger(__name__)
+
+_WISHES: dict[str, StopReason] = {"cancelled": "cancel", "paused": "pause"}
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """Why an attempt has to end."""
+
+    reason: StopReason
+    sentence: str | None = None
+
+
+class Ender:
+    """Asks each attempt that has to end, once, and ends those by force that do not within the grace."""
+
+    def __init__(self, database: Database, cluster: Cluster, listener: Listener, settings: Settings) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._listener = listener
+        self._settings = settings
+        self._asked: set[Attempt] = set()
+
+    def end_those_due(
+        self, live: Sequence[LiveAttempt], *, now: datetime, evicted: Collection[str], everybody: bool
+    ) -> None:
+        """Ask or end what has to end: `evicted` names nodes that are cleared, `everybody` clears them all."""
+        self._asked &= {_key(attempt) for attempt in live}
+        for attempt in live:
+            age = (now - attempt.started_at).total_seconds()
+            silent = (now - (attempt.news_at or attempt.started_at)).total_seconds()
+            over = overrun(attempt.state, self._limits(attempt), age_seconds=age, silent_seconds=silent)
+            if over is not None and over.limit == "start":
+                self._listener.lose(attempt, Loss("ray_infra", over.sentence))
+                continue
+            cause = self._cause(attempt, evicted, everybody=everybody)
+            if cause is None and over is not None:
+                cause = _Cause("timeout", over.sentence)
+            if cause is not None:
+                self._end(attempt, cause, now)
+
+    def _limits(self, attempt: LiveAttempt) -> Limits:
+        return Limits(
+            start_seconds=attempt.start_limit_seconds or self._settings.start_limit_seconds,
+            run_seconds=attempt.run_limit_seconds,
+            no_progress_seconds=attempt.no_progress_limit_seconds or self._settings.no_progress_limit_seconds,
+        )
+
+    def _cause(self, attempt: LiveAttempt, evicted: Collection[str], *, everybody: bool) -> _Cause | None:
+        wish = _WISHES.get(attempt.desired_state)
+        if wish is not None:
+            return _Cause(wish)
+        if attempt.stop_reason == "timeout":
+            return _Cause("timeout")
+        # A plan, or a former dispatcher, may have written that it stops without asking it.
+        if everybody or attempt.state == "stopping" or attempt.stop_asked_at is not None:
+            return _Cause("preempt")
+        if not any(node in evicted for node in attempt.nodes):
+            return None
+        return _Cause("preempt", "Its node is being cleared.")
+
+    def _end(self, attempt: LiveAttempt, cause: _Cause, now: datetime) -> None:
+        if attempt.state == "starting" and attempt.news_at is None:
+            # Nothing was heard of it yet, so there is nothing to save.
+            self._listener.lose(attempt, Loss("preempted", f"It was ended before it began ({cause.reason})."))
+            return
+        key = _key(attempt)
+        if key not in self._asked:
+            self._ask(attempt, cause)
+            self._asked.add(key)
+        grace = self._settings.stop_grace_seconds
+        if attempt.stop_asked_at is not None and (now - attempt.stop_asked_at).total_seconds() > grace:
+            failure_class: FailureClass = "timeout" if cause.reason == "timeout" else "preempted"
+            sentence = f"It did not end within {grace:g} s of being asked ({cause.reason})."
+            self._listener.lose(attempt, Loss(failure_class, sentence))
+
+    def _ask(self, attempt: LiveAttempt, cause: _Cause) -> None:
+        with self._database.begin() as session:
+            queue.mark_stopping(session, attempt.run_id, attempt.epoch, reason=cause.reason, message=cause.sentence)
+        self._cluster.stop(attempt.actor_name, _key(attempt), cause.reason)
+        log.info("stopping", run_id=str(attempt.run_id), epoch=attempt.epoch, reason=cause.reason)
+
+
+def _key(attempt: LiveAttempt) -> Attempt:
+    return Attempt(str(attempt.run_id), attempt.epoch)
