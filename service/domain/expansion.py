@@ -113,7 +113,10 @@ def change(document: Mapping[str, Any], changes: Mapping[str, Any], *, name: str
 def place_of_change(changes: Mapping[str, Any], location: Location) -> Location:
     """Say where in `set` a place of the changed run was written, or `set` itself for what nobody changed."""
     place = _locate({path: ("set", path) for path in changes}, location)
-    return place if place[0] == "set" else ("set",)
+    if place[0] == "set":
+        return place
+    outer = ".".join(map(str, location)) + "."
+    return next((("set", path) for path in changes if path.startswith(outer)), ("set",))
 
 
 def _refuse_ambiguity(sweep: SweepSpec) -> None:
