@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from prolu.models.ranks import Ranks
+
 
 class MetricSums:
     """The sums behind l0, l1, mse, fvu, cosine and shrinkage, in float64 on the device of the data.
@@ -52,6 +54,19 @@ class MetricSums:
         self._add_directions(x, x_hat)
         self._add_deviations(x)
 
+    @torch.no_grad()
+    def pool(self, ranks: Ranks) -> None:
+        """Take in what the other ranks have added, each as many tokens, so that all have the sums over everything."""
+        if ranks.count == 1:
+            return
+        own = torch.stack([*self._plain_sums(), self._squared_deviation])
+        self._active_count, self._active_sum, self._squared_error, *others = ranks.gather(own).sum(dim=0).unbind()
+        self._cosines, self._squared_x_hat, self._x_dot_x_hat, within = others
+        means = ranks.gather(self._mean)
+        self._mean = means.mean(dim=0)
+        self._squared_deviation = within + (means - self._mean).square().sum() * self._tokens
+        self._tokens *= ranks.count
+
     def values(self) -> dict[str, float]:
         """Return l0, l1, mse, fvu, cosine and shrinkage of everything added.
 
@@ -60,9 +75,8 @@ class MetricSums:
         """
         if self._tokens == 0:
             raise ValueError("There are no activations to compute metrics of; give at least one.")
-        sums = [self._active_count, self._active_sum, self._squared_error, self._squared_deviation]
-        active_count, active_sum, squared_error, squared_deviation, cosines, squared_x_hat, x_dot_x_hat = torch.stack(
-            [*sums, self._cosines, self._squared_x_hat, self._x_dot_x_hat]
+        active_count, active_sum, squared_error, cosines, squared_x_hat, x_dot_x_hat, squared_deviation = torch.stack(
+            [*self._plain_sums(), self._squared_deviation]
         ).tolist()
         values = {
             "l0": active_count / self._tokens,
@@ -75,6 +89,11 @@ class MetricSums:
         if x_dot_x_hat != 0:
             values["shrinkage"] = squared_x_hat / x_dot_x_hat
         return values
+
+    def _plain_sums(self) -> list[Tensor]:
+        """Those that add up; the squared deviation does not, since every mean is another."""
+        sums = [self._active_count, self._active_sum, self._squared_error]
+        return [*sums, self._cosines, self._squared_x_hat, self._x_dot_x_hat]
 
     def _add_directions(self, x: Float[Tensor, "batch d_in"], x_hat: Float[Tensor, "batch d_in"]) -> None:
         dots = torch.linalg.vecdot(x, x_hat)

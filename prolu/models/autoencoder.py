@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prolu.models.penalties import penalty_for, row_norms
 from prolu.models.projection import project
+from prolu.models.ranks import ALONE, Ranks
 from prolu.models.reconstruction import Reduction, reconstruction_loss
 from prolu.models.terms import Terms
 from prolu.spec.sae import SaeSpec
@@ -22,6 +23,9 @@ class Sae(nn.Module, ABC):
     Parameters: W_enc (d_in, d_sae), W_dec (d_sae, d_in), b_dec (d_in,), zero until `build_sae` or `load_sae` fills them,
     and the architecture's own, which begin where its paper lets them begin. `x` is in the space that the run trained in,
     normalised as its spec's `data.normalisation` says, and so is x_hat.
+
+    `ranks` are the workers that share each batch of training with this one; by default there are none. No state of the
+    module: whoever trains says so.
     """
 
     def __init__(self, spec: SaeSpec, d_in: int) -> None:
@@ -29,6 +33,7 @@ class Sae(nn.Module, ABC):
         self.spec = spec
         self.d_in = d_in
         self.d_sae = spec.d_sae
+        self.ranks: Ranks = ALONE
         self.W_enc = nn.Parameter(torch.zeros(d_in, spec.d_sae))
         self.W_dec = nn.Parameter(torch.zeros(spec.d_sae, d_in))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
@@ -77,7 +82,7 @@ class Sae(nn.Module, ABC):
         )
 
     def after_step(self, acts: Float[Tensor, "batch d_sae"]) -> None:
-        """Update the state that is no parameter from the acts of a training pass; call it once after each step."""
+        """Update the state that is no parameter from the acts of a training pass; call it once after each step, on all ranks."""
 
     @torch.no_grad()
     def fold_decoder_norm(self) -> None:

@@ -4,7 +4,7 @@ Gao: "Scaling and evaluating sparse autoencoders", arXiv 2406.04093. Bussmann: "
 arXiv 2412.06410.
 
 Of equal values at the margin, `torch.topk` chooses: never more than asked for fire, and on the CPU it chooses the same
-ones each time.
+ones each time. Among ranks that share a batch `prolu.models.ranks.among_the_largest` does, perhaps others of the equal.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prolu.models.autoencoder import Sae
 from prolu.models.nonlinearity import keep_where_positive
 from prolu.models.penalties import penalty_for
+from prolu.models.ranks import among_the_largest
 from prolu.models.reconstruction import Reduction, reconstruction_loss
 from prolu.models.terms import Terms
 from prolu.spec.sae import BatchTopKSae, MatryoshkaBatchTopKSae, TopKSae
@@ -137,14 +138,21 @@ class BatchTopK(TopK):
     @torch.no_grad()
     def after_step(self, acts: Float[Tensor, "batch d_sae"]) -> None:
         """Take the smallest positive act of a training batch into `threshold`; a batch without any changes nothing."""
-        smallest = torch.where(acts > 0, acts, torch.inf).amin().to(self.threshold.dtype)
+        own = torch.where(acts > 0, acts, torch.inf).amin().to(self.threshold.dtype)
+        smallest = self.ranks.gather(own).amin()
         any_fired = torch.isfinite(smallest)
         self.threshold_batches.add_(any_fired)
         weight = torch.clamp(10 / (self.threshold_batches + 9), min=1 - self._threshold_decay).to(self.threshold.dtype)
         self.threshold.copy_(torch.where(any_fired, torch.lerp(self.threshold, smallest, weight), self.threshold))
 
     def _winners(self, z: Float[Tensor, "batch d_sae"]) -> Float[Tensor, "batch d_sae"]:
-        return _largest_of_rows(z.reshape(1, -1), self._k * len(z)).reshape(z.shape)
+        """Return the winners of the whole batch; ranks that share one tell each other their largest, which may all win."""
+        flat, count = z.flatten(), self._k * len(z) * self.ranks.count
+        if self.ranks.count == 1:
+            return _largest_of_rows(flat.unsqueeze(0), count).reshape(z.shape)
+        values, places = torch.topk(flat, min(count, len(flat)), sorted=False)
+        won = among_the_largest(self.ranks, values.detach(), count)
+        return torch.zeros_like(flat).scatter_(0, places, keep_where_positive(torch.relu(values), won)).reshape(z.shape)
 
 
 def default_aux_k(d_in: int, d_sae: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,16 @@ from torch import Tensor
 from prolu.data.places import Interrupted
 from prolu.data.source import ActivationSource
 from prolu.models.artifacts import StorageError
-from prolu.spec.report import Report, Stopped, Succeeded
+from prolu.models.ranks import ALONE, Ranks
+from prolu.spec.report import Report, Stopped, StopReason, Succeeded
 from prolu.spec.run import RunSpec
 from prolu.training.attentive import AttentiveSource
 from prolu.training.checkpoint import CheckpointStore, load_checkpoint
 from prolu.training.learner import Learner
 from prolu.training.reporter import Reporter
+from prolu.training.same_data import require_same_data_everywhere
 
-StopReason = Literal["cancel", "pause", "preempt", "orphaned"]
+_REASONS: tuple[StopReason, ...] = get_args(StopReason)
 
 # Activations at the beginning of the stream that b_dec may start from.
 _FIRST_ACTIVATIONS = 8_192
@@ -44,6 +46,9 @@ class Attempt:
     or a failure cuts short costs no weights: they are saved then, and the resume makes up for it. One report comes twice
     after a stop at step 0, which saves nothing: the first bias snapshot; and one after a stop during the closing
     diagnostics, which the resume repeats with the evaluation before them: the last held-out metrics.
+
+    Of several ranks each has an attempt of its own, and all go through the same steps. The leader alone listens, for all of
+    them, before each batch; it alone evaluates, saves and sends reports, while the others wait before the next batch.
     """
 
     def __init__(
@@ -56,16 +61,23 @@ class Attempt:
         should_stop: Callable[[], StopReason | None],
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.learner = Learner(
-            spec, source.d_in, input_rms=source.normaliser.rms, data_identity=source.identity, device=device
+            spec,
+            source.d_in,
+            input_rms=source.normaliser.rms,
+            data_identity=source.identity,
+            device=device,
+            ranks=ranks,
         )
         self._spec = spec
-        self._source = AttentiveSource(source, self._listen)
+        self._ranks = ranks
+        self._source = AttentiveSource(source, before_batch=self._listen_together, measuring=self._listen)
         self._checkpoints = checkpoints
-        self._sink = sink
+        self._sink = sink if ranks.leads else _unheard
         self._should_stop = should_stop
-        self._reporter = Reporter(self.learner, sink, clock)
+        self._reporter = Reporter(self.learner, self._sink, clock)
         self._saved_step = 0
         self._held_out: dict[str, float] | None = None
 
@@ -78,16 +90,19 @@ class Attempt:
         """Start afresh, with a snapshot of the biases, or go on from the checkpoint at a path below the store's root.
 
         Raises CheckpointError or StorageError if there is a checkpoint to resume from and it cannot be used, DataError if the
-        data are no longer those that it was trained on.
+        data are no longer those that it was trained on, or not those of the leader.
         """
         learner = self.learner
+        require_same_data_everywhere(self._source.identity, self._ranks)
         if resume_from is None:
             if self._spec.sae.b_dec_init != "zero":
                 learner.initialise(self._next_activations(_FIRST_ACTIVATIONS))
                 learner.require_finite()
+            learner.align()
             self._snapshot()
         else:
             learner.restore(load_checkpoint(self._checkpoints.root, resume_from))
+            learner.align()
             self._saved_step = learner.steps_done
             if self._evaluation_due() and int(learner.evaluated_step) != learner.steps_done:
                 self._evaluate_and_save()
@@ -116,7 +131,7 @@ class Attempt:
 
     def finish(self) -> Succeeded:
         """End a complete attempt; one that was resumed after the last step is evaluated again."""
-        metrics = self._held_out or self._reporter.held_out_metrics(self._source)
+        metrics = self._held_out or (self._reporter.held_out_metrics(self._source) if self._ranks.leads else {})
         return Succeeded(step=self.learner.steps_done, metrics=metrics)
 
     def stop(self, reason: StopReason) -> Stopped:
@@ -138,9 +153,10 @@ class Attempt:
             self._save(final=self.complete)
 
     def _evaluate(self) -> None:
-        self._held_out = self._reporter.held_out_metrics(self._source)
-        if self.complete:
-            self._reporter.diagnostics(self._source)
+        if self._ranks.leads:
+            self._held_out = self._reporter.held_out_metrics(self._source)
+            if self.complete:
+                self._reporter.diagnostics(self._source)
         self.learner.evaluated_step.fill_(self.learner.steps_done)
 
     def _snapshot(self) -> None:
@@ -162,7 +178,8 @@ class Attempt:
             self._save(final=False)
 
     def _save(self, *, final: bool) -> None:
-        self._sink(self._checkpoints.write(self.learner.checkpoint(), final=final))
+        if self._ranks.leads:
+            self._sink(self._checkpoints.write(self.learner.checkpoint(), final=final))
         self._saved_step = self.learner.steps_done
 
     def _next_activations(self, count: int) -> Float[Tensor, "count d_in"]:
@@ -175,3 +192,14 @@ class Attempt:
         reason = self._should_stop()
         if reason is not None:
             raise StopRequested(reason)
+
+    def _listen_together(self) -> None:
+        """Have every rank stop at the same step, at the leader's word."""
+        reason = self._should_stop() if self._ranks.leads else None
+        word = self._ranks.agree(0 if reason is None else 1 + _REASONS.index(reason))
+        if word:
+            raise StopRequested(_REASONS[word - 1])
+
+
+def _unheard(report: Report) -> None:
+    """Drop what the leader says as well."""

@@ -14,11 +14,15 @@ Listen = Callable[[], None]
 
 
 class AttentiveSource:
-    """Another source, which calls `listen` before every batch of activations; what `listen` raises ends the reading."""
+    """Another source, which calls `before_batch` before every batch of training, and `measuring` before every one held out.
 
-    def __init__(self, source: ActivationSource, listen: Listen) -> None:
+    What they raise ends the reading.
+    """
+
+    def __init__(self, source: ActivationSource, *, before_batch: Listen, measuring: Listen) -> None:
         self._source = source
-        self._listen = listen
+        self._before_batch = before_batch
+        self._measuring = measuring
 
     @property
     def d_in(self) -> int:
@@ -44,17 +48,17 @@ class AttentiveSource:
     def spliced(self) -> SplicedModel | None:
         """The other source's language model, listening before every reconstruction."""
         spliced = self._source.spliced
-        return None if spliced is None else _AttentiveModel(spliced, self._listen)
+        return None if spliced is None else _AttentiveModel(spliced, self._measuring)
 
     def batch(self, step: int, batch_size: int) -> Float[Tensor, "batch d_in"]:
         """Return the training batch of `step`."""
-        self._listen()
+        self._before_batch()
         return self._source.batch(step, batch_size)
 
     def evaluation(self, batch_size: int) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the held-out activations in order."""
         for x in self._source.evaluation(batch_size):
-            self._listen()
+            self._measuring()
             yield x
 
 

@@ -29,10 +29,11 @@ class Firing:
         return dead_latents(self.tokens_since_fired, window=self._window)
 
     @torch.no_grad()
-    def count(self, acts: Float[Tensor, "batch d_sae"], step: int) -> Float[Tensor, ""]:
-        """Take in the batch of `step`, counted from 0, and return its l0, the mean number of active latents per token."""
-        batch = len(acts)
-        fired = acts.sign().sum(dim=0, dtype=torch.float32)  # acts are never negative; exact up to 2^24 tokens
+    def count(self, fired: Float[Tensor, " d_sae"], batch: int, step: int) -> Float[Tensor, ""]:
+        """Take in the `batch` tokens of `step`, counted from 0, of which each latent fired on so many.
+
+        Returns the l0 of the batch, the mean number of active latents per token.
+        """
         self.tokens_since_fired.add_(batch).masked_fill_(fired > 0, 0)
         self.frequency.lerp_(fired / batch, max(1 / (step + 1), min(1.0, batch / self._window)))
         return fired.sum() / batch
@@ -40,3 +41,9 @@ class Firing:
     def tensors(self) -> dict[str, Tensor]:
         """Return the counters by name, not copies."""
         return {"tokens_since_fired": self.tokens_since_fired, "firing_frequency": self.frequency}
+
+
+@torch.no_grad()
+def tokens_fired_on(acts: Float[Tensor, "batch d_sae"]) -> Float[Tensor, " d_sae"]:
+    """Return on how many tokens each latent fired, exact up to 2^24 of them; acts are never negative."""
+    return acts.sign().sum(dim=0, dtype=torch.float32)

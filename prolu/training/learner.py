@@ -14,13 +14,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from prolu.models.initialisation import initialise_b_dec
+from prolu.models.ranks import ALONE, Ranks
 from prolu.models.sae import build_sae
 from prolu.models.saved import TRAINING, WEIGHTS, CheckpointConfig, CheckpointError, require_same_layout
 from prolu.spec.run import RunSpec
 from prolu.training.checkpoint import Checkpoint
 from prolu.training.controller import Coefficient
 from prolu.training.decoder_norm import remove_parallel_part, renormalise
-from prolu.training.firing import Firing
+from prolu.training.firing import Firing, tokens_fired_on
 from prolu.training.optimizer import Optimizer
 from prolu.training.passes import training_pass
 from prolu.training.resampling import Resampler
@@ -35,11 +36,14 @@ class NonFiniteError(Exception):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step computed, before its update; tensors stay on the device and carry no gradient."""
+    """What one step computed, before its update; tensors stay on the device and carry no gradient.
 
-    x: Float[Tensor, "batch d_in"]
-    acts: Float[Tensor, "batch d_sae"]
-    x_hat: Float[Tensor, "batch d_in"]
+    `x`, `acts` and `x_hat` are of this rank's share of the batch, everything else is of the whole batch.
+    """
+
+    x: Float[Tensor, "share d_in"]
+    acts: Float[Tensor, "share d_sae"]
+    x_hat: Float[Tensor, "share d_in"]
     loss: Float[Tensor, ""]
     reconstruction: Float[Tensor, ""]
     penalty: Float[Tensor, ""]
@@ -51,7 +55,9 @@ class StepResult:
 class Learner:
     """The autoencoder of one run with its optimizer, schedules and counters.
 
-    loss = reconstruction + coefficient * penalty + auxiliary, the terms by `prolu.models.objective`.
+    loss = reconstruction + coefficient * penalty + auxiliary, the terms by `prolu.models.objective`. All terms are means
+    over the batch, so where `ranks` share it equally, the gradient of the whole is the mean of theirs. All state is then the
+    same on every rank.
     """
 
     def __init__(
@@ -62,14 +68,17 @@ class Learner:
         input_rms: float | None = None,
         data_identity: str | None = None,
         device: str = "cpu",
+        ranks: Ranks = ALONE,
     ) -> None:
         self.spec = spec
+        self.ranks = ranks
         self.sae = build_sae(spec.sae, d_in, spec.training.seed).to(device)
+        self.sae.ranks = ranks
         self.steps_done = 0
         self._input_rms = input_rms
         self._data_identity = data_identity
         self._device = torch.device(device)
-        self._pass = training_pass(spec, self._device)
+        self._pass = training_pass(spec, self._device, ranks=ranks)
         self._optimizer = Optimizer(self.sae, spec.training.optimizer)
         self._coefficient = Coefficient(spec, self._device)
         self.firing = Firing(spec.sae.d_sae, dead_window_tokens=spec.training.dead_window_tokens, device=self._device)
@@ -107,32 +116,45 @@ class Learner:
         self.require_finite()
         inputs = self._on_device(inputs)
         self.resampler.resample(self.sae, self._optimizer, self.firing, inputs, step=self.steps_done)
+        self.align()
+
+    def align(self) -> None:
+        """Take over the leader's state, where there are other ranks.
+
+        What is computed from sums is alike anyway; what each rank computes for itself, another kind of processor may round
+        differently.
+        """
+        self.ranks.copy_from_leader(list(self._tensors().values()))
 
     def step(self, x: Float[Tensor, "batch d_in"]) -> StepResult:
-        """Train on one batch. Nothing here waits for the device: no value is read back."""
+        """Train on one batch, all ranks on the same. Nothing here waits for the device: no value is read back."""
         rate = learning_rate(self.steps_done, self.spec.training)
         coefficient = self._coefficient.at(self.steps_done)
-        x = self._on_device(x)
+        x, batch_size = self._on_device(self.ranks.share(x)), len(x)
 
         terms = self._pass(self.sae, x, self.firing.dead if self.window_is_full else None)
         loss = terms.reconstruction + coefficient.to(torch.float32) * terms.penalty + terms.auxiliary
         loss.backward()
-        self._update(rate)
         acts = terms.acts.detach()
+        fired = tokens_fired_on(acts)
+        parts = torch.stack([loss, terms.reconstruction, terms.penalty, terms.auxiliary]).detach()
+        gradients = [parameter.grad for parameter in self.sae.parameters() if parameter.grad is not None]
+        self.ranks.reduce(means=[*gradients, parts], sums=[fired])
+        self._update(rate)
         self.sae.after_step(acts)
 
-        l0 = self.firing.count(acts, self.steps_done)
+        l0 = self.firing.count(fired, batch_size, self.steps_done)
         self._coefficient.observe(l0, self.steps_done)
         self.steps_done += 1
-        self._watch(loss.detach())
+        self._watch(parts[0])
         return StepResult(
             x=x,
             acts=acts,
             x_hat=terms.x_hat.detach(),
-            loss=loss.detach(),
-            reconstruction=terms.reconstruction.detach(),
-            penalty=terms.penalty.detach(),
-            auxiliary=terms.auxiliary.detach(),
+            loss=parts[0],
+            reconstruction=parts[1],
+            penalty=parts[2],
+            auxiliary=parts[3],
             coefficient=coefficient,
             learning_rate=rate,
         )

@@ -12,11 +12,12 @@ from prolu.data.places import Interrupted
 from prolu.data.source import ActivationSource
 from prolu.export import ExportError
 from prolu.models.artifacts import StorageError
+from prolu.models.ranks import ALONE, Ranks
 from prolu.models.saved import CheckpointError
-from prolu.spec.report import Failed, FailureClass, Report, Stopped, Succeeded
+from prolu.spec.report import Failed, FailureClass, Report, Stopped, StopReason, Succeeded
 from prolu.spec.run import RunSpec
 from prolu.spec.sparsity import NoPenalty
-from prolu.training.attempt import Attempt, StopReason, StopRequested
+from prolu.training.attempt import Attempt, StopRequested
 from prolu.training.checkpoint import CheckpointStore
 from prolu.training.learner import NonFiniteError
 from prolu.training.narration import ended, narrated
@@ -34,6 +35,7 @@ def train(
     resume_from: str | None = None,
     device: str = "cpu",
     clock: Callable[[], float] = time.monotonic,
+    ranks: Ranks = ALONE,
 ) -> Succeeded | Failed | Stopped:
     """Train `spec` on `source` and return how it ended; everything before the end goes to `sink`.
 
@@ -44,6 +46,10 @@ def train(
     since the checkpoint; a stop at step 0 or during the closing diagnostics repeats one report. `clock` (seconds) only
     spaces out progress.
 
+    Each of several `ranks` calls this with the same spec, data and checkpoint. Their weights are those of one worker up to
+    the rounding of sums, and on the same number of ranks bit by bit the same again. What the leader returns is how the run
+    ended; the others return when it needs them no more. If another rank is gone, GangBrokenError is raised.
+
     Returns Failed for: a loss or weights that are NaN or infinite (`nan_loss`), a GPU out of memory (`gpu_oom`), a
     checkpoint that cannot be written (`storage`) or exported (`user_error`), one to resume from that is damaged or foreign
     (`bad_checkpoint`). What `source` and `sink` raise is passed on; and DataError is raised if the activations are no longer
@@ -51,7 +57,14 @@ def train(
     """
     sink = narrated(sink)
     attempt = Attempt(
-        spec, source, checkpoints=checkpoints, sink=sink, should_stop=should_stop, device=device, clock=clock
+        spec,
+        source,
+        checkpoints=checkpoints,
+        sink=sink,
+        should_stop=should_stop,
+        device=device,
+        clock=clock,
+        ranks=ranks,
     )
     try:
         return ended(_train(attempt, resume_from, should_stop))

@@ -10,18 +10,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from prolu.models.objective import Terms, objective
+from prolu.models.ranks import ALONE, Ranks
 from prolu.models.sae import Sae
 from prolu.spec.run import RunSpec
 
 Pass = Callable[[Sae, Tensor, Tensor | None], Terms]
 
 
-def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "inductor") -> Pass:
+def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "inductor", ranks: Ranks = ALONE) -> Pass:
     """Return the function (sae, x, dead) -> terms of the loss, which is `prolu.models.objective.objective`.
 
     With precision bfloat16 matrix products run in bfloat16 by torch's autocast; weights, thresholds and loss are float32.
     With compile it runs through torch.compile and `backend`, equal up to rounding; an architecture that revives latents
-    is compiled once for `dead` None and once for a tensor.
+    is compiled once for `dead` None and once for a tensor. It is compiled whole, except where ranks exchange amid it.
     """
     sparsity, over = spec.sparsity, spec.training.reconstruction
 
@@ -33,5 +34,5 @@ def training_pass(spec: RunSpec, device: torch.device, *, backend: str = "induct
         return plain
     # Of one process's many runs, each has its own compiled code; shared, it would count as recompiled and be given up.
     own_code: dict[str, Any] = {"isolate_recompiles": True}  # torch's overloads do not name it
-    compiled: Pass = torch.compile(plain, fullgraph=True, dynamic=False, backend=backend, **own_code)
+    compiled: Pass = torch.compile(plain, fullgraph=ranks.count == 1, dynamic=False, backend=backend, **own_code)
     return compiled

@@ -48,6 +48,7 @@ class Reporter:
         """
         sums = MetricSums(self._learner.sae.d_in, device=result.x.device)
         sums.add(result.x, result.x_hat, result.acts)
+        sums.pool(self._learner.ranks)
         values = sums.values() | {
             "loss": result.loss.item(),
             "reconstruction": result.reconstruction.item(),

@@ -5,7 +5,12 @@ What was held out would be trained on, and the curve would show neither. Knows s
 
 from __future__ import annotations
 
+import hashlib
+
+import torch
+
 from prolu.data.places import DataError
+from prolu.models.ranks import Ranks
 from prolu.models.saved import CheckpointConfig
 from prolu.spec.data import DataSpec, LanguageModelData, ShardsData
 
@@ -20,6 +25,17 @@ def require_same_data(checkpoint: CheckpointConfig, identity: str | None) -> Non
         "A run keeps to one set of data: submit it again to train from the start, on these or on those once they are back; "
         "its checkpoints are kept."
     )
+
+
+def require_same_data_everywhere(identity: str, ranks: Ranks) -> None:
+    """Raise DataError on a rank whose data are not the leader's: shares of different batches make no batch."""
+    digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
+    of_all = ranks.gather(torch.tensor(int.from_bytes(digest) >> 1)).tolist()
+    if of_all[ranks.rank] != of_all[0]:
+        raise DataError(
+            f"Rank {ranks.rank} has other data at the same place than rank 0: here they are {identity}. "
+            "All nodes must read the same files: put them where every node sees the same, or give the run one rank."
+        )
 
 
 def _named(data: DataSpec) -> str:

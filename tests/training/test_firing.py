@@ -3,15 +3,18 @@
 import pytest
 import torch
 
-from prolu.training.firing import Firing
+from prolu.training.firing import Firing, tokens_fired_on
 from prolu.training.snapshots import BiasMemory
 
 CPU = torch.device("cpu")
 
 
-def acts_firing(*shares: float, batch: int = 8) -> torch.Tensor:
-    """Acts of a batch in which each latent fires on a share of the tokens."""
-    return torch.stack([(torch.arange(batch) < share * batch) * 0.7 for share in shares], dim=1)
+BATCH = 8
+
+
+def fired(*shares: float) -> torch.Tensor:
+    """On how many tokens each latent fired, in a batch in which it fires on a share of them."""
+    return tokens_fired_on(torch.stack([(torch.arange(BATCH) < share * BATCH) * 0.7 for share in shares], dim=1))
 
 
 def test_the_frequency_is_the_mean_of_all_batches_until_the_window_is_full_and_then_a_moving_average() -> None:
@@ -19,7 +22,7 @@ def test_the_frequency_is_the_mean_of_all_batches_until_the_window_is_full_and_t
     shares = [0.5, 0.0, 1.0, 0.25, 0.75, 0.0]
     expected = 0.0
     for step, share in enumerate(shares):
-        l0 = firing.count(acts_firing(share, 1.0), step)
+        l0 = firing.count(fired(share, 1.0), BATCH, step)
         assert l0 == share + 1
         expected += (share - expected) * max(1 / (step + 1), 8 / 32)
         assert firing.frequency.tolist() == pytest.approx([expected, 1.0])
@@ -30,14 +33,14 @@ def test_the_frequency_is_the_mean_of_all_batches_until_the_window_is_full_and_t
 def test_a_batch_larger_than_the_window_is_the_frequency() -> None:
     firing = Firing(1, dead_window_tokens=5, device=CPU)
     for step, share in enumerate([0.5, 0.25, 1.0]):
-        firing.count(acts_firing(share), step)
+        firing.count(fired(share), BATCH, step)
         assert firing.frequency.item() == share
 
 
 def test_a_latent_is_dead_once_it_was_silent_for_the_window() -> None:
     firing = Firing(2, dead_window_tokens=16, device=CPU)
     for step, share in enumerate([0.1, 0.0, 0.0, 0.2]):
-        firing.count(acts_firing(0.0, share), step)
+        firing.count(fired(0.0, share), BATCH, step)
         assert firing.tokens_since_fired.tolist() == [8 * (step + 1), [0, 8, 16, 0][step]]
         assert firing.dead.tolist() == [step >= 1, step == 2]
 
