@@ -19,6 +19,7 @@ import uvicorn
 from sqlalchemy.exc import OperationalError
 
 from service import logs
+from service.api.streams import Streams
 from service.app import create_app, start
 from service.settings import Settings, WrongSetting, read_settings
 from service.store import schema
@@ -57,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
 
 
-class _Server(uvicorn.Server):
-    """Writes where it listens, once it does: with port 0 nobody else knows."""
+class Server(uvicorn.Server):
+    """Writes where it listens, once it does: with port 0 nobody else knows. Ends the streams before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, endpoint_file: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, endpoint_file: Path | None, streams: Streams) -> None:
         super().__init__(config)
         self._endpoint_file = endpoint_file
+        self._streams = streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -72,6 +74,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._endpoint_file is not None:
             self._endpoint_file.unlink(missing_ok=True)
+        self._streams.close()
         await super().shutdown(sockets)
 
     def _url(self) -> str:
@@ -95,7 +98,7 @@ def _serve(settings: Settings, endpoint_file: Path | None) -> int:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = _Server(config, endpoint_file)
+    server = Server(config, endpoint_file, app.state.services.streams)
     server.run()
     return 0 if server.started else 1
 

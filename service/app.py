@@ -9,14 +9,16 @@ import httpx
 from fastapi import Depends, FastAPI
 
 from prolu import __version__
-from service.api import checkpoints, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
+from service.api import checkpoints, events, logs, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
 from service.api.context import Services
 from service.api.middleware import Surround
 from service.api.parameters import only_known
+from service.api.streams import Streams
 from service.settings import Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
 from service.store.db import Database
+from service.store.events import Settled
 from service.store.hub import Hub
 from service.store.surroundings import Surroundings
 from service.store.users import ensure_local_token
@@ -37,6 +39,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
             hub=Hub.of(settings, hub_transport),
             one_machine=database.is_sqlite,
         ),
+        streams=Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds),
+        settled=Settled(),
     )
 
     @asynccontextmanager
@@ -61,6 +65,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         run_verbs.router,
         sweeps.router,
         sweep_verbs.router,
+        logs.router,
+        events.router,
         checkpoints.router,
         queue.router,
         system.router,

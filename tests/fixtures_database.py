@@ -52,16 +52,15 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a migrated database without rows."""
-    if request.param == "sqlite":
-        file = tmp_path / "prolu.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), file)
-        yield f"sqlite:///{file}"
-        return
-    url = request.getfixturevalue("migrated_postgres")
-    _empty_tables(url)  # twenty times quicker than a copy of a template
-    yield url
+    return _url_of_an_empty(request, tmp_path)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a database that all tests of a file share, none of which may ask for `database_url`; without rows at first."""
+    return _url_of_an_empty(request, tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
@@ -89,6 +88,16 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[D
         opened = Database(server.empty())
     yield opened
     opened.dispose()
+
+
+def _url_of_an_empty(request: pytest.FixtureRequest, folder: Path) -> str:
+    if request.param == "sqlite":
+        file = folder / "prolu.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), file)
+        return f"sqlite:///{file}"
+    url: str = request.getfixturevalue("migrated_postgres")
+    _empty_tables(url)  # twenty times quicker than a copy of a template
+    return url
 
 
 def _empty_tables(url: str) -> None:

@@ -26,6 +26,7 @@ _TAGS = [
     {"name": "sweeps", "description": "Many runs from one description."},
     {"name": "checkpoints", "description": "Weights, as files with checksums."},
     {"name": "queue", "description": "What trains and what waits."},
+    {"name": "events", "description": "What happens, as it happens."},
     {"name": "service", "description": "The service itself."},
 ]
 _EXAMPLE = {

@@ -4,6 +4,7 @@
     runs          a run's life: states, attempts, events
     measured      what a run measures and writes: metrics, bias statistics, diagnostics, checkpoints
     sweeps        a sweep: what it would submit, how far it is
+    logs          what workers log
     results       a sweep's tables: by run, by group of seeds
     queue         what trains, what waits, and the cluster
     system        the service itself, and who asks
@@ -14,6 +15,7 @@ Knows the job language and nothing of HTTP, SQL or torch.
 """
 
 from prolu.client.wire.base import Page
+from prolu.client.wire.logs import FollowedToTheEnd, LogRead
 from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
 from prolu.client.wire.problems import Problem, ProblemItem
 from prolu.client.wire.queue import NodeRead, QueueEntry, QueueRead
@@ -50,6 +52,8 @@ __all__ = [
     "DesiredState",
     "DiagnosticsRead",
     "EventRead",
+    "FollowedToTheEnd",
+    "LogRead",
     "MeRead",
     "MetricRead",
     "NodeRead",

@@ -20,6 +20,8 @@ PATHS = {
     "/v1/runs/{run_id}:clone": {"post"},
     "/v1/runs/{run_id}/attempts": {"get"},
     "/v1/runs/{run_id}/events": {"get"},
+    "/v1/runs/{run_id}/logs": {"get"},
+    "/v1/events": {"get"},
     "/v1/runs/{run_id}/metrics": {"get"},
     "/v1/runs/{run_id}/bias_statistics": {"get"},
     "/v1/runs/{run_id}/diagnostics": {"get"},
