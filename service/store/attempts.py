@@ -7,12 +7,14 @@ under the lock whether that attempt still counts.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session, defer
 
 from prolu.client.wire import AttemptOutcome
 from prolu.spec.report import FailureClass
@@ -23,6 +25,8 @@ from service.store import usage
 from service.store.models import AttemptRow, EventRow, RunRow
 
 _chance = random.SystemRandom()
+# Where a session keeps the attempts that ended and are charged together.
+_ENDED = "prolu_ended"
 
 
 def lock_run(session: Session, run_id: UUID) -> RunRow | None:
@@ -42,6 +46,32 @@ def held(session: Session, run_id: UUID, epoch: int) -> tuple[RunRow, AttemptRow
         return None
     attempt = session.get_one(AttemptRow, (run_id, epoch), populate_existing=True)
     return run, attempt
+
+
+def held_all(
+    session: Session, wanted: Collection[tuple[UUID, int]]
+) -> dict[tuple[UUID, int], tuple[RunRow, AttemptRow]]:
+    """Lock many runs, in the order of their ids, and return those that `held` would return, by `(run_id, epoch)`.
+
+    Without what may be long: a run's spec, set and metrics are read when asked for.
+    """
+    runs = session.scalars(
+        select(RunRow)
+        .where(RunRow.id.in_({run_id for run_id, _ in wanted}))
+        .order_by(RunRow.id)
+        .with_for_update(key_share=True)
+        .options(defer(RunRow.spec), defer(RunRow.set), defer(RunRow.metrics))
+        .execution_options(populate_existing=True)
+    )
+    live = {(run.id, run.epoch): run for run in runs if run.state in lifecycle.LIVE}
+    counting = [key for key in wanted if key in live]
+    attempts = session.scalars(
+        select(AttemptRow)
+        .where(tuple_(AttemptRow.run_id, AttemptRow.epoch).in_(counting))
+        .execution_options(populate_existing=True)
+    )
+    by_key = {(attempt.run_id, attempt.epoch): attempt for attempt in attempts}
+    return {key: (live[key], by_key[key]) for key in counting}
 
 
 def move(session: Session, run: RunRow, chosen: Move, *, now: datetime, **detail: Any) -> None:
@@ -64,7 +94,24 @@ def end(session: Session, run: RunRow, attempt: AttemptRow, outcome: AttemptOutc
     """Close an attempt, and charge its time to the owner of the run."""
     attempt.outcome = outcome
     attempt.finished_at = now
-    usage.charge(session, [(run, attempt)])
+    together = session.info.get(_ENDED)
+    if together is None:
+        usage.charge(session, [(run, attempt)])
+    else:
+        together.append((run, attempt))
+
+
+@contextmanager
+def charged_together(session: Session) -> Iterator[None]:
+    """Charge the attempts that end within the block at its end, all at once."""
+    ended: list[tuple[RunRow, AttemptRow]] = []
+    session.info[_ENDED] = ended
+    try:
+        yield
+    finally:
+        del session.info[_ENDED]
+    if ended:
+        usage.charge(session, ended)
 
 
 def end_badly(

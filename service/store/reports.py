@@ -1,13 +1,15 @@
 """What attempts report becomes rows here, once each, however often it is delivered, and only while the attempt counts.
 
-`apply` is fenced by `(run_id, epoch)` and a live state, skips what it has seen by the sequence number, and upserts
-by step, since a resumed attempt repeats steps with equal values. A report that no database can hold (a number that is
-not finite) is refused with an event: one bad value must not stop the dispatcher.
+`apply_all` is fenced by `(run_id, epoch)` and a live state, skips what it has seen by the sequence number, and upserts
+by step, since a resumed attempt repeats steps with equal values. It takes few statements, however many attempts have
+reported: one locks all runs, one reads all attempts, and what is written goes out by table. A report that no database
+can hold (a number that is not finite) is refused with an event: one bad value must not stop the dispatcher.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -31,8 +33,8 @@ from prolu.spec.report import (
 )
 from service.domain.bias_summary import summarise
 from service.domain.lifecycle import Move
-from service.store.attempts import end, end_badly, held, move, record
-from service.store.db import database_now, dialect_insert, insert_new
+from service.store.attempts import charged_together, end, end_badly, held_all, move, record
+from service.store.db import database_now, dialect_insert
 from service.store.models import (
     AttemptRow,
     Base,
@@ -62,13 +64,24 @@ class Delivery(NamedTuple):
 def apply_all(
     session: Session, deliveries: Sequence[Delivery], *, lease_seconds: float
 ) -> dict[tuple[UUID, int], int | None]:
-    """Write what many attempts said; see `apply`. Returns what it returns, by `(run_id, epoch)`."""
-    return {
-        (one.run_id, one.epoch): apply(
-            session, one.run_id, one.epoch, one.messages, lease_seconds=lease_seconds, node=one.node
-        )
-        for one in sorted(deliveries, key=lambda one: one.run_id)
-    }
+    """Write what attempts said and renew their leases. Returns the last sequence number that is now stored, by `(run_id, epoch)`.
+
+    None means that the attempt is past (another epoch, or no longer live) and nothing of it was written. Raises what the
+    database says of a report that it cannot store; the transaction is lost then, for all of them.
+    """
+    found = held_all(session, {(one.run_id, one.epoch) for one in deliveries})
+    now, rows = database_now(session), _Rows()
+    stored: dict[tuple[UUID, int], int | None] = {}
+    with charged_together(session):
+        for one in deliveries:
+            key = one.run_id, one.epoch
+            counts = key in found and found[key][1].finished_at is None
+            stored[key] = (
+                _apply(session, *found[key], one, timedelta(seconds=lease_seconds), now, rows) if counts else None
+            )
+        session.flush()
+    rows.write(session)
+    return stored
 
 
 def apply(
@@ -80,34 +93,58 @@ def apply(
     lease_seconds: float,
     node: str | None,
 ) -> int | None:
-    """Write what an attempt said and renew its lease. Returns the last sequence number that is now stored.
+    """The same for one attempt."""
+    one = Delivery(run_id, epoch, node, messages)
+    return apply_all(session, [one], lease_seconds=lease_seconds)[run_id, epoch]
 
-    None means that the attempt is past (another epoch, or no longer live) and nothing was written.
-    """
-    found = held(session, run_id, epoch)
-    if found is None:
-        return None
-    run, attempt = found
-    now = database_now(session)
-    lease = timedelta(seconds=lease_seconds)
-    if messages or attempt.lease_until - now < _RENEW_BELOW * lease:
+
+class _Rows:
+    """Rows for tables of their own, kept until all are known."""
+
+    def __init__(self) -> None:
+        self._by_table: dict[type[Base], list[dict[str, Any]]] = defaultdict(list)
+
+    def add(self, table: type[Base], run: RunRow, attempt: AttemptRow, step: int, **columns: Any) -> None:
+        self._by_table[table].append({"run_id": run.id, "epoch": attempt.epoch, "step": step, **columns})
+
+    def write(self, session: Session) -> None:
+        """Write them, a statement for each table; of those with equal keys the last one counts, of checkpoints the first."""
+        for table, rows in self._by_table.items():
+            statement = dialect_insert(session, table)
+            if table is CheckpointRow:
+                session.execute(statement.on_conflict_do_nothing(index_elements=["run_id", "step", "epoch"]), rows)
+                continue
+            key = [column.name for column in table.__table__.primary_key]
+            newer = {name: statement.excluded[name] for name in rows[0] if name not in key}
+            session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)
+
+
+def _apply(
+    session: Session,
+    run: RunRow,
+    attempt: AttemptRow,
+    said: Delivery,
+    lease: timedelta,
+    now: datetime,
+    rows: _Rows,
+) -> int:
+    if said.messages or attempt.lease_until - now < _RENEW_BELOW * lease:
         attempt.lease_until = now + lease
-    attempt.node = node or attempt.node
-    for seq, report in sorted(messages, key=lambda message: message[0]):
+    attempt.node = said.node or attempt.node
+    for seq, report in sorted(said.messages, key=lambda message: message[0]):
         if seq <= attempt.last_seq:
             continue
         attempt.last_seq = seq
         attempt.news_at = now
         if run.state == "starting":
             move(session, run, "begin", now=now, node=attempt.node)
-        _write(session, run, attempt, report, now)
+        _write(session, run, attempt, report, now, rows)
         if attempt.finished_at is not None:
             break
-    session.flush()
     return attempt.last_seq
 
 
-def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, now: datetime) -> None:
+def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, now: datetime, rows: _Rows) -> None:
     match report:
         case Progress():
             run.phase, run.done, run.total, run.progress_at = report.phase, report.done, report.total, now
@@ -116,14 +153,14 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
         case MetricPoint():
             _stepped(run, attempt, report.step)
             values = {"tokens": report.tokens, "split": report.split, "metrics": _finite(report.values)}
-            _upsert(session, MetricPointRow, run, attempt, report.step, **values)
+            rows.add(MetricPointRow, run, attempt, report.step, **values)
         case BiasSnapshot():
-            _snapshot(session, run, attempt, report, now)
+            _snapshot(session, run, attempt, report, now, rows)
         case DiagnosticsMeasured():
-            _diagnostics(session, run, attempt, report, now)
+            _diagnostics(session, run, attempt, report, now, rows)
         case CheckpointWritten():
             _stepped(run, attempt, report.step)
-            _checkpoint(session, run, attempt, report, now)
+            _checkpoint(run, attempt, report, now, rows)
         case LogLines():
             text = _storable(report.text)
             session.add(LogChunkRow(run_id=run.id, epoch=attempt.epoch, seq=attempt.last_seq, at=now, text=text))
@@ -171,20 +208,22 @@ def _stepped(run: RunRow, attempt: AttemptRow, step: int) -> None:
     run.step = attempt.last_step = max(step, attempt.last_step)
 
 
-def _snapshot(session: Session, run: RunRow, attempt: AttemptRow, report: BiasSnapshot, now: datetime) -> None:
+def _snapshot(
+    session: Session, run: RunRow, attempt: AttemptRow, report: BiasSnapshot, now: datetime, rows: _Rows
+) -> None:
     statistics = report.statistics.model_dump()
     if _refused(session, run, report, statistics, now):
         return
     values = {"tokens": report.tokens, "statistics": statistics, "summary": summarise(report.statistics)}
-    _upsert(session, BiasSnapshotRow, run, attempt, report.step, **values)
+    rows.add(BiasSnapshotRow, run, attempt, report.step, **values)
 
 
 def _diagnostics(
-    session: Session, run: RunRow, attempt: AttemptRow, report: DiagnosticsMeasured, now: datetime
+    session: Session, run: RunRow, attempt: AttemptRow, report: DiagnosticsMeasured, now: datetime, rows: _Rows
 ) -> None:
     measured = report.model_dump(exclude={"kind", "step"})
     if not _refused(session, run, report, measured, now):
-        _upsert(session, DiagnosticsRow, run, attempt, report.step, measured=measured)
+        rows.add(DiagnosticsRow, run, attempt, report.step, measured=measured)
 
 
 def _refused(
@@ -197,27 +236,20 @@ def _refused(
     return not finite
 
 
-def _checkpoint(session: Session, run: RunRow, attempt: AttemptRow, report: CheckpointWritten, now: datetime) -> None:
-    row = {
-        "id": uuid7(),
-        "run_id": run.id,
-        "epoch": attempt.epoch,
-        "step": report.step,
-        "tokens": report.tokens,
-        "path": report.path,
-        "files": [file.model_dump() for file in report.files],
-        "bytes": sum(file.bytes for file in report.files),
-        "final": report.final,
-        "created_at": now,
-    }
-    insert_new(session, CheckpointRow, row, key=["run_id", "step", "epoch"])
-
-
-def _upsert(session: Session, table: type[Base], run: RunRow, attempt: AttemptRow, step: int, **columns: Any) -> None:
-    statement = dialect_insert(session, table).values(run_id=run.id, epoch=attempt.epoch, step=step, **columns)
-    key = [column.name for column in table.__table__.primary_key]
-    newer = {column.name: column for column in statement.excluded if column.name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer))
+def _checkpoint(run: RunRow, attempt: AttemptRow, report: CheckpointWritten, now: datetime, rows: _Rows) -> None:
+    rows.add(
+        CheckpointRow,
+        run,
+        attempt,
+        report.step,
+        id=uuid7(),
+        tokens=report.tokens,
+        path=report.path,
+        files=[file.model_dump() for file in report.files],
+        bytes=sum(file.bytes for file in report.files),
+        final=report.final,
+        created_at=now,
+    )
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
