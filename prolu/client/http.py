@@ -95,9 +95,11 @@ class Http:
                 return
 
     @contextmanager
-    def stream(self, path: str, params: Params | None = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, path: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
         """GET a body too long for memory. Raises ConnectionFailed too if it breaks off in the middle."""
-        response = self._send("GET", path, params=params, stream=True)
+        response = self._send("GET", path, params=params, headers=headers, stream=True)
         try:
             yield response
         except httpx.TransportError as error:
@@ -108,9 +110,16 @@ class Http:
             response.close()
 
     def _send(
-        self, method: str, path: str, *, params: Params | None = None, content: str | None = None, stream: bool = False
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        content: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
     ) -> httpx.Response:
-        headers = {}
+        headers = dict(headers or {})
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid4())
         if content is not None:

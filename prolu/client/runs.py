@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
 from prolu.client.errors import WaitedTooLong
+from prolu.client.following import follow
 from prolu.client.http import Http, path_id
 from prolu.client.wire import (
     AttemptRead,
@@ -17,7 +18,9 @@ from prolu.client.wire import (
     CloneRequest,
     DiagnosticsRead,
     EventRead,
+    LogRead,
     MetricRead,
+    Page,
     PlacePatch,
     RetryRequest,
     RunCreate,
@@ -161,6 +164,20 @@ class Runs:
             for one in self.attempts(run)
             if one.finished_at is not None
         )
+
+    def logs(self, run: Identity, *, epoch: int | None = None, lines: int | None = None) -> builtins.list[LogRead]:
+        """What its worker logged and printed, oldest first: all of it, of one attempt (`epoch`), or the last `lines` lines."""
+        path = f"/v1/runs/{path_id(run)}/logs"
+        if lines is not None:
+            return self._http.get(path, Page[LogRead], {"epoch": epoch, "tail": lines}).items
+        return [*self._http.pages(path, LogRead, {"epoch": epoch})]
+
+    def follow_logs(self, run: Identity, *, epoch: int | None = None, lines: int | None = None) -> Iterator[LogRead]:
+        """The same, and then what comes, as it comes, until the run (or the attempt) has ended. Raises ConnectionFailed."""
+        path = f"/v1/runs/{path_id(run)}/logs"
+        params = {"follow": "true", "epoch": epoch, "tail": lines}
+        for message in follow(self._http, path, params, sleep=self._sleep):
+            yield LogRead.model_validate_json(message.data)
 
     def events(self, run: Identity) -> builtins.list[EventRead]:
         """Everything that happened to the run, in order."""

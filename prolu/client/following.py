@@ -1,0 +1,57 @@
+"""Server-sent events as the client reads them: one message after another, across connections that break off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prolu.client.errors import ConnectionFailed
+from prolu.client.http import Http, Params
+
+_PAUSE_SECONDS = 1.0
+_END = "end"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: what it is, and its JSON."""
+
+    id: str | None
+    kind: str
+    data: str
+
+
+def follow(http: Http, path: str, params: Params, *, sleep: Callable[[float], None]) -> Iterator[Message]:
+    """Yield every message of a stream, once each, until one says that it is the end; come back whenever it breaks off.
+
+    Raises ConnectionFailed if the service cannot be reached any more, and what a request raises.
+    """
+    last_id: str | None = None
+    while True:
+        headers = {"Accept": "text/event-stream"} | ({} if last_id is None else {"Last-Event-ID": last_id})
+        reached = False
+        try:
+            with http.stream(path, params, headers=headers) as response:
+                reached = True
+                for message in _messages(response.iter_lines()):
+                    last_id = message.id or last_id
+                    if message.kind == _END:
+                        return
+                    yield message
+        except ConnectionFailed:
+            if not reached:
+                raise
+        sleep(_PAUSE_SECONDS)
+
+
+def _messages(lines: Iterable[str]) -> Iterator[Message]:
+    """Put lines together as the protocol says: fields until an empty line; what begins with a colon is no message."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        else:
+            if "data" in fields:
+                yield Message(fields.get("id"), fields.get("event", "message"), fields["data"])
+            fields = {}
