@@ -31,6 +31,7 @@ from prolu.spec.report import (
     StopReason,
 )
 from workers.capture import Capture, LogBook
+from workers.gang import Member
 from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
 from workers.outbox import Outbox
 
@@ -41,13 +42,21 @@ _TRACEBACK_CHARACTERS = 4_000
 _ALLOCATOR = re.compile(r"^.*?DefaultCPUAllocator: ")
 # An orphan that has not ended by itself after this long is stuck, and its process ends all the same.
 _LAST_CHECKPOINT_SECONDS = 120.0
+# For the end of a gang to be found out: by the thread that trains of why, by the watch of the thread that is stuck.
+_VERDICT_SECONDS = 10.0
 
 
 class Trainee:
     """One attempt at work: its thread, its outbox and its wish to stop."""
 
     def __init__(
-        self, assignment: Assignment, surroundings: Surroundings, orphaned: Callable[[], bool], *, node: str
+        self,
+        assignment: Assignment,
+        surroundings: Surroundings,
+        orphaned: Callable[[], bool],
+        *,
+        node: str,
+        member: Member | None,
     ) -> None:
         self.attempt = assignment.attempt
         self.outbox = Outbox(assignment.attempt)
@@ -58,11 +67,20 @@ class Trainee:
         self._orphaned = orphaned
         self._stop: StopReason | None = None
         self._step = 0
+        self._member = member
+        self._verdict: Failed | None = None
+        self._judged = threading.Event()
+        self._ending = threading.Lock()
+        self._ended = False
 
     def begin(self, capture: Capture) -> None:
         """Train in a thread of its own, whose log lines `capture` collects."""
-        self.thread = threading.Thread(target=self._work, args=(capture,), name=str(self.attempt), daemon=True)
+        self._capture = capture
+        self.thread = threading.Thread(target=self._work, name=str(self.attempt), daemon=True)
         self.thread.start()
+        if self._member is not None and self._member.leads:
+            watch = self._member.watch
+            threading.Thread(target=watch, args=(self.attempt, self._lose), name="gang-watch", daemon=True).start()
 
     def stop(self, reason: StopReason) -> None:
         """Ask the attempt to checkpoint and end; the first reason counts."""
@@ -71,11 +89,25 @@ class Trainee:
     def _should_stop(self) -> StopReason | None:
         return self._stop or ("orphaned" if self._orphaned() else None)
 
-    def _work(self, capture: Capture) -> None:
+    def _work(self) -> None:
         with self.book.of_this_thread():
             outcome = self._outcome()
-        capture.close(self.book)  # before the outcome, after which nobody listens
-        self.outbox.put(outcome)
+        self._end(outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        """Say the outcome, unless one was said."""
+        with self._ending:
+            if not self._ended:
+                self._ended = True
+                self._capture.close(self.book)  # before the outcome, after which nobody listens
+                self.outbox.put(outcome)
+
+    def _lose(self, verdict: Failed) -> None:
+        """End because of another rank, from which this one's thread may wait for ever."""
+        self._verdict = verdict.model_copy(update={"step": self._step})
+        self._judged.set()
+        self.thread.join(_VERDICT_SECONDS)
+        self._end(self._verdict)
 
     def _outcome(self) -> Outcome:
         self.outbox.put(Progress(phase="preparing", done=0, total=0))
@@ -100,7 +132,9 @@ class Trainee:
 
         from prolu.data.opening import open_source
         from prolu.data.places import DataError, Interrupted, Places
+        from prolu.models.ranks import ALONE
         from prolu.training import CheckpointStore, train
+        from prolu.training.gang import GangBrokenError
 
         spec = RunSpec.model_validate_json(self._assignment.spec)
         torch.set_num_threads(spec.resources.cpus)
@@ -113,7 +147,10 @@ class Trainee:
             self._surroundings.data_roots,
             hub_online=self._surroundings.hub_online,
         )
+        ranks = ALONE
         try:
+            if self._member is not None:
+                ranks = self._member.join(device)
             source = open_source(
                 spec.data,
                 places=places,
@@ -121,7 +158,7 @@ class Trainee:
                 should_stop=lambda: self._should_stop() is not None,
             )
             log.info("The data are open: %d numbers wide, %s.", source.d_in, source.identity)
-            return train(
+            outcome = train(
                 spec,
                 source,
                 checkpoints=CheckpointStore(
@@ -131,11 +168,27 @@ class Trainee:
                 should_stop=self._should_stop,
                 resume_from=self._assignment.resume_from,
                 device=device,
+                ranks=ranks,
             )
         except Interrupted:
             return Stopped(step=self._step, reason=self._should_stop() or "preempt")
         except DataError as error:
-            return self._failed("user_error", str(error))
+            outcome = self._failed("user_error", str(error))
+        except GangBrokenError as error:
+            return self._broken(error)
+        except BaseException:
+            ranks.close()
+            raise
+        if isinstance(outcome, Failed):
+            ranks.close()
+        return outcome
+
+    def _broken(self, error: Exception) -> Outcome:
+        """What ended the gang is for the leader's watch to say; another rank just ends."""
+        if self._member is not None and self._member.leads:
+            self._judged.wait(_VERDICT_SECONDS)
+            return self._verdict or self._failed("ray_infra", str(error))
+        return Stopped(step=self._step, reason="orphaned")
 
     def _sink(self, report: Report) -> None:
         # Progress comes only so often; what is measured or written at a step says as well that it was trained.
@@ -144,7 +197,8 @@ class Trainee:
                 self._step = max(self._step, report.done)
             case MetricPoint() | CheckpointWritten():
                 self._step = max(self._step, report.step)
-        self.outbox.put(report)
+        if not self._ended:
+            self.outbox.put(report)
 
     def _failed(self, failure_class: FailureClass, message: str) -> Failed:
         ours = failure_class != "user_error"
@@ -178,15 +232,19 @@ class PackActor:
         *,
         node: str,
         own_process: bool = False,
+        member: Member | None = None,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
-        """`own_process` says that nothing else is done in this process: whatever it prints is the attempts', then."""
+        """`own_process` says that nothing else is done in this process: whatever it prints is the attempts', then.
+
+        `member` makes it one rank of its only attempt.
+        """
         self._node = node
         self._orphan_seconds = surroundings.orphan_seconds
         self._polled_at = time.monotonic()
         self._end_process = end_process
         self._trainees = {
-            assignment.attempt: Trainee(assignment, surroundings, self._orphaned, node=node)
+            assignment.attempt: Trainee(assignment, surroundings, self._orphaned, node=node, member=member)
             for assignment in assignments
         }
         self._capture = Capture([trainee.book for trainee in self._trainees.values()], own_process=own_process)

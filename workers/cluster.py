@@ -1,4 +1,4 @@
-"""Every call to Ray. The dispatcher sees names, replies and losses; never a Ray object.
+"""Every call to Ray but those of `workers.lines`. The dispatcher sees names, replies and losses; never a Ray object.
 
 Ray's signals are hints: what counts is the fenced row in the database. Actors are detached and named after their
 attempt, so that a new dispatcher finds those of an old one; they are never restarted by Ray, whose retries would be
@@ -7,34 +7,30 @@ a second queue behind the first.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import ray
-import ray.exceptions
 import ray.util
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
-from prolu.spec.report import FailureClass, StopReason
+from prolu.spec.report import StopReason
 from workers.actor import PackActor
+from workers.gang import Member, Seat
+from workers.lines import Lines, Loss
 from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
 
+__all__ = ["CannotStart", "Cluster", "Loss", "RayCluster", "TrainingActor"]
+
 _GIB = 2**30
-_CAUSE_CHARACTERS = 400
-_EXIT_CAUSE_CHARACTERS = 2_000
-
-
-@dataclass(frozen=True)
-class Loss:
-    """An actor that will answer no more, and what Ray says of it."""
-
-    failure_class: FailureClass
-    message: str
-    exit_cause: str | None = None
-    """How the process ended, in Ray's words: signal or exit code, as far as it knows, and which process it was."""
+_ACCELERATOR = "accelerator_type:"
+# How the actors of ranks but the first are named, after the first one.
+_RANK = re.compile(r"-r\d+$")
 
 
 class CannotStart(Exception):
@@ -65,11 +61,19 @@ class RayCluster:
     """A Ray cluster that was started elsewhere: by `prolu up`, or by the operator."""
 
     def __init__(self, address: str, namespace: str) -> None:
-        ray.init(address=address, log_to_driver=False, logging_level="warning", ignore_reinit_error=True)
+        # Placement groups are found by name in the namespace of the connection.
+        ray.init(
+            address=address,
+            namespace=namespace,
+            log_to_driver=False,
+            logging_level="warning",
+            ignore_reinit_error=True,
+        )
         self._namespace = namespace
         self._actor_class = ray.remote(TrainingActor)
-        self._handles: dict[str, Any] = {}
-        self._polls: dict[Any, str] = {}
+        self._lines = Lines(namespace)
+        # A former dispatcher may have ended between the death of a gang's actors and the end of its reservation.
+        self._reservations = {group["name"] for group in ray.util.placement_group_table().values() if _is_ours(group)}
 
     def nodes(self) -> list[NodeRead]:
         """The nodes that are alive, with all that they offer, busy or not."""
@@ -78,6 +82,7 @@ class RayCluster:
                 name=_node_name(node["NodeManagerAddress"], node["NodeID"]),
                 cpus=node["Resources"].get("CPU", 0.0),
                 gpus=node["Resources"].get("GPU", 0.0),
+                gpu_type=_gpu_type(node["Resources"]),
                 memory_gb=node["Resources"].get("memory", 0.0) / _GIB,
             )
             for node in ray.nodes()
@@ -85,17 +90,21 @@ class RayCluster:
         ]
 
     def names(self) -> set[str]:
-        """The actors that live in our namespace, whoever started them."""
+        """The attempts that have actors in our namespace, whoever started them; a gang is one."""
         everywhere = ray.util.list_named_actors(all_namespaces=True)
-        return {actor["name"] for actor in everywhere if actor["namespace"] == self._namespace}
+        ours = {_RANK.sub("", actor["name"]) for actor in everywhere if actor["namespace"] == self._namespace}
+        return ours | self._reservations
 
     def start(
         self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
     ) -> None:
-        """Ask Ray for an actor; it comes up in the background and answers the first poll when it has. Raises CannotStart."""
+        """Ask Ray for an actor, or for one of each rank; they come up in the background. Raises CannotStart.
+
+        The actor, the first of a gang, answers the first poll when it has come up.
+        """
         try:
-            options = self._actor_class.options(
-                name=name,
+            options = partial(
+                self._actor_class.options,
                 namespace=self._namespace,
                 lifetime="detached",
                 max_restarts=0,
@@ -103,100 +112,129 @@ class RayCluster:
                 num_cpus=resources.cpus,
                 num_gpus=resources.gpus,
                 memory=int(resources.memory_gb * _GIB),
+                accelerator_type=resources.gpu_type,
             )
-            self._handles[name] = options.remote(list(assignments), surroundings)
+            if resources.ranks == 1:
+                self._lines.add(name, options(name=name).remote(list(assignments), surroundings))
+            else:
+                self._start_gang(name, list(assignments), surroundings, resources, options)
         except (ValueError, TypeError) as error:  # how Ray says that it does not take the options
             raise CannotStart(str(error)) from error
 
+    def _start_gang(
+        self,
+        name: str,
+        assignments: list[Assignment],
+        surroundings: Surroundings,
+        resources: ResourcesSpec,
+        options: Callable[..., Any],
+    ) -> None:
+        """Reserve room for all ranks at once, on as few nodes as it goes, and start an actor in each place.
+
+        The first rank comes last: whoever finds it finds the others too.
+        """
+        place = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": int(resources.memory_gb * _GIB)}
+        if resources.gpu_type is not None:
+            place[f"{_ACCELERATOR}{resources.gpu_type}"] = 0.001
+        places = [{kind: amount for kind, amount in place.items() if amount}] * resources.ranks
+        reserved = ray.util.placement_group(places, strategy="PACK", name=name, lifetime="detached")
+        names = (name, *(f"{name}-r{rank}" for rank in range(1, resources.ranks)))
+        for rank in reversed(range(resources.ranks)):
+            where = PlacementGroupSchedulingStrategy(reserved, placement_group_bundle_index=rank)
+            seated = options(name=names[rank], scheduling_strategy=where)
+            handle = seated.remote(assignments, surroundings, Seat(rank, names), self._namespace)
+        self._lines.add(name, handle)
+
     def attach(self, name: str) -> bool:
         """Whether the actor is at hand; looks it up in the cluster if this process did not start it."""
-        if name not in self._handles:
-            try:
-                self._handles[name] = ray.get_actor(name, namespace=self._namespace)
-            except ValueError:
-                return False
-        return True
+        return self._lines.attach(name)
 
     def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]:
-        """Ask every named actor for news and yield what comes within `timeout` seconds.
-
-        An actor that has not answered yet is not asked again: its old answer may come with a later call.
-        """
-        asked = set(self._polls.values())
-        for name, ack in acks.items():
-            if name not in asked:
-                self._polls[self._handles[name].poll.remote(dict(ack))] = name
-        deadline = time.monotonic() + timeout
-        while self._polls:
-            remaining = max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait(list(self._polls), num_returns=1, timeout=remaining)
-            if not ready:
-                return
-            name = self._polls.pop(ready[0])
-            answer = self._answer(ready[0])
-            if name in acks and answer is not None:
-                yield name, answer
-
-    def _answer(self, reference: Any) -> Reply | Loss | None:
-        try:
-            reply: Reply = ray.get(reference)
-        except ray.exceptions.ActorUnavailableError:
-            return None  # out of reach for the moment; the lease decides how long a moment is
-        except ray.exceptions.OutOfMemoryError as error:
-            message = f"Ray ended the worker because its node ran out of memory: {_cause(error)}"
-            return Loss("host_oom", message, _exit_cause(error))
-        except ray.exceptions.ActorDiedError as error:
-            if "its node has died" in str(error):
-                return Loss("node_lost", f"The node died: {_cause(error)}", _exit_cause(error))
-            return Loss("ray_infra", f"The worker process died: {_cause(error)}", _exit_cause(error))
-        except ray.exceptions.RayError as error:
-            return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}", _exit_cause(error))
-        return reply
+        """Ask every named actor for news, as `Lines.poll` does."""
+        return self._lines.poll(acks, timeout=timeout)
 
     def stop(self, name: str, attempt: Attempt, reason: StopReason) -> None:
         """Ask one attempt to checkpoint and end; its outcome comes with a later poll."""
         if self.attach(name):
-            self._handles[name].stop.remote(attempt, reason)
+            self._lines[name].stop.remote(attempt, reason)
 
     def pid(self, name: str) -> int:
         """The process of an actor, on whatever node it is."""
-        process: int = ray.get(self._handles[name].pid.remote())
+        if not self.attach(name):
+            raise ValueError(f"There is no actor {name}.")
+        process: int = ray.get(self._lines[name].pid.remote())
         return process
 
     def kill(self, name: str) -> None:
-        """End the actor's process now, and forget it."""
-        if self.attach(name):
-            ray.kill(self._handles.pop(name), no_restart=True)
-        for reference in [reference for reference, polled in self._polls.items() if polled == name]:
-            del self._polls[reference]
+        """End the actor's process now, with those of the other ranks if it leads a gang, and forget it."""
+        self._lines.kill(name)
+        self._reservations.discard(name)
+        try:
+            reserved = ray.util.get_placement_group(name)
+        except ValueError:  # how Ray says that there is none: of a single rank
+            return
+        ray.util.remove_placement_group(reserved)  # ends whatever runs in it
 
 
 class TrainingActor(PackActor):
-    """A pack that names its node as `RayCluster.nodes` does."""
+    """A pack that names its node as `RayCluster.nodes` does, or one rank of a gang."""
 
-    def __init__(self, assignments: Sequence[Assignment], surroundings: Surroundings) -> None:
-        context = ray.get_runtime_context()
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        seat: Seat | None = None,
+        namespace: str = "",
+    ) -> None:
+        context, host = ray.get_runtime_context(), ray.util.get_node_ip_address()
+        self._member = seat and Member(
+            seat, OtherRanks(namespace), host=host, patience_seconds=surroundings.orphan_seconds
+        )
         super().__init__(
             assignments,
             surroundings,
-            node=_node_name(ray.util.get_node_ip_address(), context.get_node_id()),
+            node=_node_name(host, context.get_node_id()),
             own_process=True,
+            member=self._member,
+            end_process=_end_process,
         )
+
+    def come(self, host: str, port: int) -> None:
+        """Hear from the leader where the ranks meet."""
+        if self._member is not None:
+            self._member.come(host, port)
+
+
+class OtherRanks(Lines):
+    """The leader's lines to the other ranks."""
+
+    def call(self, name: str, host: str, port: int) -> None:
+        """Tell a rank where to meet; if it is not up yet, Ray tells it then."""
+        self[name].come.remote(host, port)
+
+
+def _end_process() -> None:
+    """End this process, and of a gang all of it, with what is reserved for it."""
+    reserved = ray.util.get_current_placement_group()
+    if reserved is not None:
+        ray.util.remove_placement_group(reserved)
+    os._exit(0)
+
+
+def _is_ours(group: Mapping[str, Any]) -> bool:
+    """Whether a placement group stands, and in our namespace, where alone it is found by name."""
+    if group["state"] == "REMOVED" or not group["name"]:
+        return False
+    try:
+        ray.util.get_placement_group(group["name"])
+    except ValueError:
+        return False
+    return True
+
+
+def _gpu_type(resources: Mapping[str, float]) -> str | None:
+    return next((key.removeprefix(_ACCELERATOR) for key in sorted(resources) if key.startswith(_ACCELERATOR)), None)
 
 
 def _node_name(address: str, node_id: str) -> str:
     return f"{address}/{node_id[:8]}"
-
-
-def _cause(error: Exception) -> str:
-    """The part of Ray's message that tells, on one line: without the actor's identity and the list of common causes."""
-    told = [line.strip() for line in str(error).splitlines() if not line.startswith("\t")]
-    text = " ".join(told).split(" Some common causes")[0]
-    return text.removeprefix("The actor died unexpectedly before finishing this task. ")[:_CAUSE_CHARACTERS]
-
-
-def _exit_cause(error: Exception) -> str:
-    """All that Ray's message says, on one line: with the process and the list of common causes, without Ray's own numbers."""
-    told = [line.strip() for line in str(error).splitlines()]
-    useful = [line for line in told if not line.startswith(("class_name:", "actor_id:", "namespace:"))]
-    return " ".join(useful)[:_EXIT_CAUSE_CHARACTERS]

@@ -1,0 +1,125 @@
+"""One rank's side of its gang: how it meets the others, and how the leader hears that one is lost. Knows no Ray.
+
+    dispatcher ──poll──> rank 0 ──poll──> every other rank
+
+The dispatcher knows rank 0 alone. That one calls the others to a meeting (a TCPStore on its node), polls them as it is
+polled itself, and ends the run when one of them fails, dies or falls silent. To be polled is to be wanted, for all: a rank
+that its leader no longer polls is an orphan, and ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from prolu.spec.report import Failed
+from workers.messages import Acks, Attempt, Reply, read_report
+
+if TYPE_CHECKING:  # importing it takes seconds, and an actor must answer polls meanwhile
+    from prolu.models.ranks import Ranks
+    from workers.lines import Loss
+
+_POLL_SECONDS = 1.0
+
+
+class Seat(NamedTuple):
+    """The place of an actor in its gang."""
+
+    rank: int
+    names: tuple[str, ...]
+    """The actors of all ranks, in order."""
+
+
+class Others(Protocol):
+    """What the leader needs of the other ranks' actors; `workers.lines.Lines` and the calls of `RayOthers` are the real one."""
+
+    def attach(self, name: str) -> bool: ...
+
+    def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]: ...
+
+    def call(self, name: str, host: str, port: int) -> None: ...
+
+
+class Member:
+    """One rank of a gang. `host` is its node's address; whoever is not heard of for `patience_seconds` counts as lost."""
+
+    def __init__(self, seat: Seat, others: Others, *, host: str, patience_seconds: float) -> None:
+        self.rank = seat.rank
+        self._names = seat.names
+        self._others = others
+        self._host = host
+        self._patience_seconds = patience_seconds
+        self._called = threading.Event()
+        self._meeting = (host, 0)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank speaks for the gang."""
+        return self.rank == 0
+
+    def come(self, host: str, port: int) -> None:
+        """Hear from the leader where the ranks meet."""
+        self._meeting = (host, port)
+        self._called.set()
+
+    def join(self, device: str) -> Ranks:
+        """Meet the others. Raises GangBrokenError if they are not all there in time."""
+        from prolu.training.gang import Gang, GangBrokenError, find_store, open_store
+
+        if self.leads:
+            store = open_store(self._host)
+            for name in self._names[1:]:
+                if self._others.attach(name):  # if not, it is the watch that finds it lost
+                    self._others.call(name, self._host, store.port)
+        elif self._called.wait(self._patience_seconds):
+            store = find_store(*self._meeting, patience_seconds=self._patience_seconds)
+        else:
+            raise GangBrokenError(f"The leading rank did not call within {self._patience_seconds:g} s.")
+        return Gang(
+            store,
+            self.rank,
+            len(self._names),
+            host=self._host,
+            patience_seconds=self._patience_seconds,
+            device=device,
+        )
+
+    def watch(self, attempt: Attempt, lose: Callable[[Failed], None]) -> None:
+        """Poll the other ranks until one is lost or has failed, which `lose` is told; the leader's business."""
+        pace, began = threading.Event(), time.monotonic()
+        heard = dict.fromkeys(self._names[1:], began)
+        acks = dict.fromkeys(self._names[1:], 0)
+        failed = self._missing()
+        while failed is None:
+            polled = {name: {attempt: ack} for name, ack in acks.items()}
+            for name, answer in self._others.poll(polled, timeout=_POLL_SECONDS):
+                if not isinstance(answer, Reply):
+                    failed = self._lost(name, answer.failure_class, answer.message)
+                    break
+                heard[name] = time.monotonic()
+                for message in answer.messages:
+                    acks[name], report = message.seq, read_report(message.report)
+                    if isinstance(report, Failed):
+                        failed = report.model_copy(update={"message": f"Rank {self._rank_of(name)}: {report.message}"})
+            silent = [name for name, at in heard.items() if time.monotonic() - at > self._patience_seconds]
+            if silent and failed is None:
+                failed = self._lost(silent[0], "ray_infra", f"It has not answered for {self._patience_seconds:g} s.")
+            pace.wait(_POLL_SECONDS)
+        lose(failed)
+
+    def _missing(self) -> Failed | None:
+        for name in self._names[1:]:
+            if not self._others.attach(name):
+                return self._lost(name, "ray_infra", "The Ray cluster does not know its worker.")
+        return None
+
+    def _lost(self, name: str, failure_class: str, why: str) -> Failed:
+        message = f"Rank {self._rank_of(name)} of {len(self._names)} is lost: {why}"
+        return Failed.model_validate(
+            {"step": 0, "failure_class": failure_class, "message": message, "traceback_tail": ""}
+        )
+
+    def _rank_of(self, name: str) -> int:
+        return self._names.index(name)
