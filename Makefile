@@ -12,6 +12,9 @@ TEST_PROCESSES ?= 2
 # More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
 PYTEST_ARGS ?=
 
+# Arguments for the chaos suite: make chaos CHAOS_ARGS="--seed 2 --database sqlite"
+CHAOS_ARGS ?=
+
 BEGAN := $(shell date +%s)
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -95,6 +98,10 @@ bench-science: install  ## Compare the families of the exchange on real activati
 .PHONY: bench-penalty
 bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length or learning rate; answers go to build/penalty
 	$(BIN)/python benchmarks/science.py --sweep benchmarks/penalty.yaml --to build/penalty --data build/science/data
+
+.PHONY: chaos
+chaos: install  ## Train small runs while everything around them is killed, stopped or full, half an hour; counts go to build/bench/chaos.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
 .PHONY: up
 up: install  ## Run the whole service on this machine until Ctrl-C

@@ -27,7 +27,8 @@ from benchmarks.chaos.nodes import Nodes, nodes
 
 NAMESPACE = "chaos"
 LEASE_SECONDS = 12.0
-ORPHAN_SECONDS = 45.0
+ORPHAN_SECONDS = 25.0
+LEADER_SECONDS = 4.0
 API = "service"
 DISPATCHER = "workers"
 _UP_SECONDS = 120.0
@@ -44,19 +45,54 @@ class Stack:
     database: Victim
     nodes: Nodes
     disk: Disk
-    up: subprocess.Popen[bytes]
-    logs: Path
+    standby: Standby
 
-    def process(self, module: str) -> psutil.Process | None:
-        """The API or the dispatcher, whose keeper starts it again when it dies; None while it is gone, or came just now."""
-        for process in psutil.Process(self.up.pid).children(recursive=True):
+    def tend(self) -> None:
+        """Start again what is due and has no keeper but us. Call it often, from one thread."""
+        self.nodes.tend()
+        self.standby.tend()
+
+    def processes(self, module: str) -> list[psutil.Process]:
+        """The processes of the API or of the dispatchers that have run for a while; their keepers start them again."""
+        found = []
+        for process in psutil.Process().children(recursive=True):
             try:
                 command = process.cmdline()
-                if command[-2:] == ["-m", module] and "guardian" not in " ".join(command):
-                    return process if time.time() - process.create_time() > _SETTLED_SECONDS else None
+                settled = time.time() - process.create_time() > _SETTLED_SECONDS
             except psutil.NoSuchProcess:
                 continue
-        return None
+            if settled and command[-2:] == ["-m", module] and "guardian" not in " ".join(command):
+                found.append(process)
+        return found
+
+
+class Standby:
+    """A dispatcher beside that of `prolu up`: one leads, the other waits to take over."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self._process = self._start()
+
+    def tend(self) -> None:
+        """Start it again if it has ended."""
+        if self._process.poll() is not None:
+            self._process = self._start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 our own arguments
+                [sys.executable, "-P", "-m", DISPATCHER],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
 
 @contextmanager
@@ -77,6 +113,7 @@ def stack(kind: Kind, disk_mount: Path, logs: Path) -> Iterator[Stack]:
             "PROLU_RAY_NAMESPACE": NAMESPACE,
             "PROLU_LEASE_SECONDS": str(LEASE_SECONDS),
             "PROLU_ORPHAN_SECONDS": str(ORPHAN_SECONDS),
+            "PROLU_LEADER_SECONDS": str(LEADER_SECONDS),
             "PROLU_POLL_SECONDS": "0.25",
             "PROLU_HUB": "offline",
         }
@@ -84,7 +121,9 @@ def stack(kind: Kind, disk_mount: Path, logs: Path) -> Iterator[Stack]:
         up = _start_up(home, environment, logs / "up.log")
         held.callback(_stop_up, up)
         url = _await_endpoint(home, up, logs / "up.log")
-        yield Stack(url, (home / "token").read_text().strip(), victim, cluster, disk, up, logs)
+        standby = Standby(environment, logs / "standby.log")
+        held.callback(standby.stop)
+        yield Stack(url, (home / "token").read_text().strip(), victim, cluster, disk, standby)
 
 
 def _start_up(home: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

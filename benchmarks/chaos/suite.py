@@ -6,8 +6,9 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from service.domain.lifecycle import TERMINAL
 
 _TURN_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
+_AHEAD_RUNS = 8
 _PROCESSES = 2
 
 
@@ -128,6 +130,7 @@ class _Play:
         self._wishes = wishes
         self._waiting: list[Any] = [work.sweep, *work.singles]
         self._plan = plan(scene.stack, wishes.runs, scene.chance)
+        self._states: Counter[str] = Counter()
         self._began = time.monotonic()
         self._due = self._began + wishes.pause_seconds
 
@@ -150,7 +153,7 @@ class _Play:
         """Play until everything has ended, or the time is up."""
         looked_at = 0.0
         while self.age() < 60 * self._wishes.minutes:
-            self.scene.stack.nodes.tend()
+            self.scene.stack.tend()
             self.scene.tend()
             self._disturb()
             # What is left for the moments when the API dies is submitted at the latest when nothing more is planned.
@@ -159,12 +162,13 @@ class _Play:
                 self.submit_one()
             if time.monotonic() - looked_at > _LOOK_SECONDS:
                 looked_at = time.monotonic()
+                self._look()
                 if self._is_over():
                     return
             time.sleep(_TURN_SECONDS)
 
     def _disturb(self) -> None:
-        if not self._plan or time.monotonic() < self._due:
+        if not self._plan or time.monotonic() < self._due or self._is_ahead():
             return
         # The first that finds a victim: one that finds none must not hold up the others.
         for one in self._plan:
@@ -178,14 +182,18 @@ class _Play:
             self._due = time.monotonic() + self._wishes.pause_seconds * self.scene.chance.uniform(0.5, 1.5)
             return
 
+    def _is_ahead(self) -> bool:
+        """Whether more was disturbed than was trained: on a slow machine, too, the last runs shall have their share."""
+        share = len(self.told) / (len(self.told) + len(self._plan))
+        return self._states["succeeded"] < share * self._wishes.runs - _AHEAD_RUNS
+
+    def _look(self) -> None:
+        with suppress(DBAPIError):  # the database may just be away
+            self._states = self.scene.seen.states()
+
     def _is_over(self) -> bool:
-        if self._waiting or self._submissions.pending or not self.scene.quiet:
-            return False
-        try:
-            states = self.scene.seen.states()
-        except DBAPIError:
-            return False
-        return set(states) <= TERMINAL
+        busy = self._waiting or self._submissions.pending or not self.scene.quiet
+        return not busy and self._states.total() >= self._wishes.runs and self._states.keys() <= TERMINAL
 
 
 if __name__ == "__main__":
