@@ -9,8 +9,9 @@ import httpx
 from fastapi import Depends, FastAPI
 
 from prolu import __version__
-from service.api import checkpoints, events, logs, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
+from service.api import checkpoints, events, logs, metrics, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
 from service.api.context import Services
+from service.api.counting import Metrics
 from service.api.middleware import Surround
 from service.api.parameters import only_known
 from service.api.streams import Streams
@@ -27,6 +28,7 @@ from service.store.users import ensure_local_token
 def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
     """Put the service together. Nothing is opened before the app starts; `hub_transport` is for tests."""
     database = Database(settings.database_url)
+    streams = Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds)
     services = Services(
         settings=settings,
         database=database,
@@ -39,8 +41,9 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
             hub=Hub.of(settings, hub_transport),
             one_machine=database.is_sqlite,
         ),
-        streams=Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds),
+        streams=streams,
         settled=Settled(),
+        metrics=Metrics(database, lambda: streams.open),
     )
 
     @asynccontextmanager
@@ -59,7 +62,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.services = services
-    app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes, answered=services.metrics.answered)
     for router in (
         runs.router,
         run_verbs.router,
@@ -67,6 +70,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         sweep_verbs.router,
         logs.router,
         events.router,
+        metrics.router,
         checkpoints.router,
         queue.router,
         system.router,

@@ -18,6 +18,7 @@ _TIME = sa.DateTime(timezone=True)
 _FLOAT = sa.Float(precision=53)
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _CURRENT = sa.text("NOT superseded")
+_ENDED = sa.text("finished_at IS NOT NULL")
 
 
 def _altered(table: str) -> AbstractContextManager[BatchOperations]:
@@ -39,6 +40,12 @@ def upgrade() -> None:
         attempts.add_column(sa.Column("stop_reason", sa.String(length=16), nullable=True))
         attempts.add_column(sa.Column("stop_asked_at", _TIME, nullable=True))
         attempts.add_column(sa.Column("news_at", _TIME, nullable=True))
+        attempts.create_index(
+            "ix_attempts_ended",
+            ["outcome", "failure_class"],
+            sqlite_where=_ENDED,
+            postgresql_where=_ENDED,
+        )
     with _altered("nodes") as nodes:
         nodes.add_column(sa.Column("gpu_type", sa.Text(), nullable=True))
     with _altered("dispatcher") as dispatcher:
@@ -58,6 +65,7 @@ def downgrade() -> None:
     with _altered("nodes") as nodes:
         nodes.drop_column("gpu_type")
     with _altered("attempts") as attempts:
+        attempts.drop_index("ix_attempts_ended")
         for column in ("news_at", "stop_asked_at", "stop_reason", "exit_cause", "nodes"):
             attempts.drop_column(column)
     _downgrade_runs()

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.api.counting import Metrics
 from service.api.streams import Streams
 from service.domain.errors import Unauthenticated
 from service.settings import Settings
@@ -28,6 +29,7 @@ class Services:
     surroundings: Surroundings
     streams: Streams
     settled: Settled
+    metrics: Metrics
 
 
 async def services_of(request: Request) -> Services:
@@ -61,3 +63,11 @@ def authenticated(
 
 
 User = Annotated[Principal, Depends(authenticated)]
+
+
+def may_scrape(
+    services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """Let a user pass, or anybody where the operator has opened the metrics. Raises Unauthenticated."""
+    if not services.settings.metrics_open:
+        authenticated(services, credentials)

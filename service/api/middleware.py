@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -26,9 +27,11 @@ _QUIET_PATHS = frozenset({"/livez", "/readyz"})
 class Surround:
     """The outermost layer that is ours."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, answered: Callable[[Scope, int, float], None]) -> None:
+        """`answered` hears the status of each request and the seconds until its answer began."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,6 +45,7 @@ class Surround:
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer["status"] = message["status"]
+                self._answered(scope, message["status"], time.perf_counter() - began)
                 headers = [
                     pair for pair in message.get("headers", []) if pair[0].lower() != REQUEST_ID.lower().encode()
                 ]

@@ -72,7 +72,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method in _METHODS:
             if method in operations:
-                _tell_errors(operations[method]["responses"], needs_token=path.startswith("/v1"))
+                _tell_errors(operations[method]["responses"], needs_token=path.startswith("/v1") or path == "/metrics")
     return document
 
 

@@ -230,6 +230,14 @@ class AttemptRow(Base):
             sqlite_where=text("finished_at IS NULL"),
             postgresql_where=text("finished_at IS NULL"),
         ),
+        # What metrics count, from the index alone.
+        Index(
+            "ix_attempts_ended",
+            "outcome",
+            "failure_class",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
     )
 
 
