@@ -243,6 +243,7 @@ class PackActor:
         self._orphan_seconds = surroundings.orphan_seconds
         self._polled_at = time.monotonic()
         self._end_process = end_process
+        self._member = member
         self._trainees = {
             assignment.attempt: Trainee(assignment, surroundings, self._orphaned, node=node, member=member)
             for assignment in assignments
@@ -262,7 +263,8 @@ class PackActor:
             for attempt, trainee in self._trainees.items()
             for message in trainee.outbox.pending(acks.get(attempt, 0))
         ]
-        return Reply(node=self._node, messages=messages)
+        nodes = () if self._member is None else (self._node, *self._member.nodes())
+        return Reply(node=self._node, messages=messages, nodes=nodes)
 
     def stop(self, attempt: Attempt, reason: StopReason) -> None:
         """Ask one attempt to checkpoint and end; an attempt that is not of this pack is nobody's business here."""

@@ -33,7 +33,7 @@ class Seat(NamedTuple):
 
 
 class Others(Protocol):
-    """What the leader needs of the other ranks' actors; `workers.lines.Lines` and the calls of `RayOthers` are the real one."""
+    """What the leader needs of the other ranks' actors; `workers.cluster.OtherRanks` is the real one."""
 
     def attach(self, name: str) -> bool: ...
 
@@ -53,6 +53,11 @@ class Member:
         self._patience_seconds = patience_seconds
         self._called = threading.Event()
         self._meeting = (host, 0)
+        self._nodes: dict[str, str] = {}
+
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of the other ranks that the leader has heard of, in order of ranks."""
+        return tuple(self._nodes[name] for name in self._names if name in self._nodes)
 
     @property
     def leads(self) -> bool:
@@ -98,7 +103,7 @@ class Member:
                 if not isinstance(answer, Reply):
                     failed = self._lost(name, answer.failure_class, answer.message)
                     break
-                heard[name] = time.monotonic()
+                heard[name], self._nodes[name] = time.monotonic(), answer.node
                 for message in answer.messages:
                     acks[name], report = message.seq, read_report(message.report)
                     if isinstance(report, Failed):

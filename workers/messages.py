@@ -59,6 +59,8 @@ class Reply(NamedTuple):
 
     node: str
     messages: list[Message]
+    nodes: tuple[str, ...] = ()
+    """Of a gang, the nodes of its ranks as far as they have answered, in order of ranks; else empty."""
 
 
 # The highest seq of each attempt that the database holds; an actor forgets messages up to it.

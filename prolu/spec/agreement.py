@@ -35,6 +35,13 @@ def _ranks_share(training: TrainingSpec, resources: ResourcesSpec) -> None:
             "resources",
             "ranks",
         )
+    if resources.ranks > 1 and 0 < resources.gpus < 1:
+        raise refusal(
+            f"is {resources.gpus:g}, a share of a GPU, and {resources.ranks} ranks exchange by NCCL, which wants a whole one "
+            "for each; choose 1, 0 for the CPU, or resources.ranks: 1",
+            "resources",
+            "gpus",
+        )
 
 
 def _norm_suits(sae: SaeSpec, sparsity: SparsitySpec) -> None:

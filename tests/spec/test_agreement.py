@@ -159,3 +159,22 @@ def test_resampling_that_contradicts_itself_or_the_run_is_refused(resampling, fi
 def test_resampling_that_comes_once_and_lets_the_rate_rise_again_is_let_through(resampling, mistakes):
     document = _run({"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, resampling=resampling)
     assert mistakes(document) == []
+
+
+def test_ranks_divide_the_batch_and_have_whole_gpus_or_none(mistakes):
+    def run(**resources):
+        return _run({"kind": "relu"}, {"kind": "l1", "coefficient": 1.0}, batch_size=12) | {"resources": resources}
+
+    for fine in ({"ranks": 3}, {"ranks": 3, "gpus": 1}, {"ranks": 1, "gpus": 0.5}):
+        assert mistakes(run(**fine)) == []
+    ((place, _),) = mistakes(run(ranks=5))
+    assert place == "/resources/ranks"
+    assert mistakes(run(ranks=3, gpus=0.5)) == [
+        (
+            "/resources/gpus",
+            (
+                "resources.gpus is 0.5, a share of a GPU, and 3 ranks exchange by NCCL, which wants a whole one for each; "
+                "choose 1, 0 for the CPU, or resources.ranks: 1."
+            ),
+        )
+    ]
