@@ -9,7 +9,21 @@ import httpx
 from fastapi import Depends, FastAPI
 
 from prolu import __version__
-from service.api import checkpoints, events, logs, metrics, openapi, problems, queue, run_verbs, runs, sweep_verbs, sweeps, system
+from service.api import (
+    checkpoints,
+    events,
+    logs,
+    metrics,
+    nodes,
+    openapi,
+    problems,
+    queue,
+    run_verbs,
+    runs,
+    sweep_verbs,
+    sweeps,
+    system,
+)
 from service.api.context import Services
 from service.api.counting import Metrics
 from service.api.middleware import Surround
@@ -21,6 +35,7 @@ from service.store.artifacts import Artifacts
 from service.store.db import Database
 from service.store.events import Settled
 from service.store.hub import Hub
+from service.store.planned import Planned
 from service.store.surroundings import Surroundings
 from service.store.users import ensure_local_token
 
@@ -33,6 +48,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         settings=settings,
         database=database,
         artifacts=Artifacts(settings.artifact_root),
+        planned=Planned(database, settings.policy),
         surroundings=Surroundings(
             data_roots=settings.data_folders,
             url_roots=settings.data_urls,
@@ -73,6 +89,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         metrics.router,
         checkpoints.router,
         queue.router,
+        nodes.router,
         system.router,
     ):
         app.include_router(router)

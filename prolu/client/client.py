@@ -22,9 +22,10 @@ import httpx
 from prolu.client.checkpoints import Checkpoints
 from prolu.client.http import Http
 from prolu.client.locate import locate
+from prolu.client.nodes import Nodes
 from prolu.client.runs import Runs
 from prolu.client.sweeps import Sweeps
-from prolu.client.wire import MeRead, QueueRead, VersionRead
+from prolu.client.wire import MeRead, QueueRead, SharesRead, VersionRead
 
 
 class Client:
@@ -49,6 +50,7 @@ class Client:
         self.runs = Runs(self._http, sleep)
         self.sweeps = Sweeps(self._http, sleep)
         self.checkpoints = Checkpoints(self._http)
+        self.nodes = Nodes(self._http)
 
     @property
     def url(self) -> str:
@@ -56,8 +58,12 @@ class Client:
         return self._http.place.url
 
     def queue(self, *, limit: int = 100) -> QueueRead:
-        """What trains, what waits in which order (at most `limit` of it), and the cluster."""
+        """What trains, what waits in which order and why (at most `limit` of it), and the cluster."""
         return self._http.get("/v1/queue", QueueRead, {"limit": limit})
+
+    def shares(self) -> SharesRead:
+        """How much of the cluster each user has had of late, beside how much is theirs."""
+        return self._http.get("/v1/queue/shares", SharesRead)
 
     def me(self) -> MeRead:
         """Who the token says you are."""

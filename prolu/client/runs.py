@@ -18,6 +18,7 @@ from prolu.client.wire import (
     CloneRequest,
     DiagnosticsRead,
     EventRead,
+    ExplainRead,
     LogRead,
     MetricRead,
     Page,
@@ -59,6 +60,10 @@ class Runs:
     def get(self, run: Identity) -> RunRead:
         """One run with its spec. Raises NotFound."""
         return self._http.get(f"/v1/runs/{path_id(run)}", RunRead)
+
+    def explain(self, run: Identity) -> ExplainRead:
+        """Why the run waits, what stands before it, and when it would start. Raises NotFound."""
+        return self._http.get(f"/v1/runs/{path_id(run)}/explain", ExplainRead)
 
     def list(
         self, *, state: RunState | None = None, sweep: Identity | None = None, limit: int | None = None

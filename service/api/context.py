@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.store.artifacts import Artifacts
 from service.store.db import Database
 from service.store.events import Settled
+from service.store.planned import Planned
 from service.store.surroundings import Surroundings
 from service.store.users import Principal, authenticate
 
@@ -27,6 +28,7 @@ class Services:
     database: Database
     artifacts: Artifacts
     surroundings: Surroundings
+    planned: Planned
     streams: Streams
     settled: Settled
     metrics: Metrics
@@ -65,9 +67,7 @@ def authenticated(
 User = Annotated[Principal, Depends(authenticated)]
 
 
-def may_scrape(
-    services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
+def may_scrape(services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
     """Let a user pass, or anybody where the operator has opened the metrics. Raises Unauthenticated."""
     if not services.settings.metrics_open:
         authenticated(services, credentials)

@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import (
     Page,
     ProgressRead,
-    QueueEntry,
-    QueueRead,
     RunRead,
     RunState,
     RunSummary,
@@ -23,7 +21,7 @@ from prolu.client.wire import (
 from prolu.spec import RunSpec, SweepSpec
 from service.domain import lifecycle, tiers
 from service.domain.errors import NotFound
-from service.store import lease, nodes, pages
+from service.store import pages
 from service.store.models import RunRow, SweepRow, UserRow
 
 _SUMMARY = (
@@ -91,20 +89,16 @@ def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | No
     return pages.page(rows, limit, lambda row: RunSummary(**_summary(row)), lambda row: (row.point,))
 
 
-def queue(session: Session, *, limit: int) -> QueueRead:
-    """What works, what waits in which order, and the cluster as the dispatcher last saw it."""
-    live = session.execute(_runs().where(RunRow.state.in_(sorted(lifecycle.LIVE))).order_by(RunRow.id)).all()
-    waits = (RunRow.desired_state == "running", RunRow.state == "queued")
-    waiting = session.execute(_runs().where(*waits).order_by(RunRow.priority.desc(), RunRow.id).limit(limit)).all()
-    return QueueRead(
-        live=[QueueEntry(position=None, run=RunSummary(**_summary(row))) for row in live],
-        waiting=[
-            QueueEntry(position=place, run=RunSummary(**_summary(row))) for place, row in enumerate(waiting, start=1)
-        ],
-        waiting_count=session.scalars(select(func.count()).select_from(RunRow).where(*waits)).one(),
-        nodes=nodes.nodes(session),
-        dispatcher_seen_at=lease.last_sign_of_life(session),
-    )
+def live_runs(session: Session) -> list[RunSummary]:
+    """The runs that attempts work on, oldest first."""
+    rows = session.execute(_runs().where(RunRow.state.in_(sorted(lifecycle.LIVE))).order_by(RunRow.id))
+    return [RunSummary(**_summary(row)) for row in rows]
+
+
+def summaries(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, RunSummary]:
+    """Those of the runs that there are, by id."""
+    rows = session.execute(_runs().where(RunRow.id.in_(run_ids)))
+    return {row.id: RunSummary(**_summary(row)) for row in rows}
 
 
 def require_sweep(session: Session, sweep_id: UUID) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
+from service.domain.errors import NotFound
 from service.store.db import database_now
 from service.store.lease import last_sign_of_life
 from service.store.models import DrainRow, NodeRow
@@ -52,6 +53,28 @@ def nodes(session: Session) -> list[NodeRead]:
         )
         for row in session.scalars(select(NodeRow).order_by(NodeRow.name))
     ]
+
+
+def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> NodeRead:
+    """Have a node start nothing more. A second call replaces the first. Raises NotFound."""
+    _require(session, name)
+    session.merge(DrainRow(node=name, evict=evict, reason=reason, created_at=database_now(session)))
+    session.flush()
+    return _require(session, name)
+
+
+def undrain(session: Session, name: str) -> NodeRead:
+    """Have a node start runs again. Raises NotFound."""
+    _require(session, name)
+    session.execute(delete(DrainRow).where(DrainRow.node == name))
+    return _require(session, name)
+
+
+def _require(session: Session, name: str) -> NodeRead:
+    found = next((node for node in nodes(session) if node.name == name), None)
+    if found is None:
+        raise NotFound(f"There is no node {name!r}; GET /v1/nodes lists those that there are.")
+    return found
 
 
 def believed_nodes(session: Session) -> list[NodeRead]:

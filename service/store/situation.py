@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
-from service.domain.planning import Asked, Candidate, Node, Occupant, Plan, Policy, plan
+from service.domain.planning import Asked, Candidate, Node, Occupant, Plan, Policy, Share, plan, shares
 from service.store import nodes, usage
 from service.store.db import database_now
 from service.store.live import LiveAttempt, live
@@ -26,11 +26,18 @@ class Situation:
 
     waiting: Sequence[Candidate]
     live: Sequence[Occupant]
+    attempts: Sequence[LiveAttempt]
+    """The same as `live`, as the dispatcher sees them."""
     nodes: Sequence[Node]
     usage: Mapping[str, float]
     """Decayed GPU-seconds by user, those of live attempts among them."""
     weights: Mapping[str, float]
     now: datetime
+
+    def shares(self) -> dict[str, Share]:
+        """Where each user stands who has runs that wait or work."""
+        active = {one.owner for one in self.waiting} | {one.owner for one in self.live}
+        return shares(self.usage, {user: self.weights.get(user, 1.0) for user in sorted(active)})
 
     def plan(self, policy: Policy) -> Plan:
         """Decide for every run that waits."""
@@ -48,10 +55,12 @@ class Situation:
 def read(session: Session, policy: Policy) -> Situation:
     """Read everything; a run is of exactly one side, waiting or live, since one transaction reads both."""
     now = database_now(session)
-    occupants = [occupant(attempt, now) for attempt in live(session)]
+    attempts = live(session)
+    occupants = [occupant(attempt, now) for attempt in attempts]
     return Situation(
         waiting=waiting(session),
         live=occupants,
+        attempts=attempts,
         nodes=[node(one) for one in nodes.nodes(session)],
         usage=_with_live(
             usage.decayed_usage(session, now=now, half_life_seconds=policy.half_life_seconds), occupants, policy
@@ -90,11 +99,6 @@ def waiting(session: Session) -> list[Candidate]:
         asked = Asked(cpus, gpus, memory_gb, ranks, gpu_type)
         found.append(Candidate(run_id, owner, since, asks.setdefault(asked, asked), *rest))
     return found
-
-
-def waiting_count(session: Session) -> int:
-    """How many runs may be claimed."""
-    return session.scalars(select(func.count()).select_from(RunRow).where(IS_WAITING)).one()
 
 
 def last_event(session: Session) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from prolu.client.wire import NodeRead
@@ -32,6 +33,8 @@ class FakeCluster:
         self.actors: dict[str, FakeActor] = {}
         self.killed: list[str] = []
         self.refused: set[str] = set()
+        self.polls = 0
+        self.polled, self.started = threading.Event(), threading.Event()
 
     @property
     def only(self) -> FakeActor:
@@ -51,11 +54,14 @@ class FakeCluster:
         if assignment.attempt.run_id in self.refused:
             raise CannotStart("the precision is too fine")
         self.actors[name] = FakeActor(assignment)
+        self.started.set()
 
     def attach(self, name: str) -> bool:
         return name in self.actors
 
     def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]:
+        self.polls += 1
+        self.polled.set()
         for name, ack in acks.items():
             actor = self.actors[name]
             if actor.loss is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from prolu.spec import RunSpec
 from prolu.spec.report import (
@@ -22,9 +24,9 @@ from prolu.spec.report import (
     Succeeded,
 )
 from service.settings import Settings
-from service.store import queue
+from service.store import nodes, queue
 from service.store.db import Database
-from service.store.models import RunRow
+from service.store.models import AttemptRow, RunRow
 from tests.workers.fake_cluster import FakeActor, FakeCluster
 from workers.cluster import Loss
 from workers.dispatcher import Dispatcher
@@ -375,9 +377,186 @@ def test_a_lost_database_ends_nothing_and_is_waited_for(lab: Lab, tmp_path: Path
     assert (lab.state(run_id), lab.run(run_id).epoch) == ("running", 1)
 
 
-def _already_ended() -> Any:
-    import threading
-
+def _already_ended() -> threading.Event:
     event = threading.Event()
     event.set()
     return event
+
+
+def test_of_two_dispatchers_one_works_and_the_other_waits(lab: Lab):
+    run_id = lab.submit()
+    standby = lab.new_dispatcher(holder="standby")
+    lab.tick()
+    standby.tick()
+    assert (lab.state(run_id), len(lab.cluster.actors)) == ("starting", 1)
+    lab.cluster.only.say(progress(3))
+    standby.tick()
+    assert lab.state(run_id) == "starting", "who does not lead hears nobody"
+    lab.expire_lead()
+    standby.tick()
+    assert (lab.state(run_id), lab.run(run_id).epoch) == ("running", 1), "who takes over adopts what lives"
+    lab.clock.now += 11
+    lab.tick()
+    lab.cluster.only.say(SUCCEEDED)
+    lab.tick()
+    assert lab.state(run_id) == "running", "who lost the lead has noticed"
+    standby.tick()
+    assert lab.state(run_id) == "succeeded"
+
+
+def test_who_ends_gives_up_the_lead(lab: Lab):
+    lab.tick()
+    lab.dispatcher.run(_already_ended())
+    run_id = lab.submit()
+    lab.dispatcher = lab.new_dispatcher(holder="next")
+    lab.tick()
+    assert lab.state(run_id) == "starting"
+
+
+def make_old(lab: Lab, *columns: str) -> None:
+    """What the passing of time would do to the live attempts."""
+    with lab.database.begin() as session:
+        session.execute(update(AttemptRow).values(dict.fromkeys(columns, datetime(2000, 1, 1, tzinfo=UTC))))
+
+
+def test_a_run_over_its_limit_checkpoints_and_fails_with_timeout(lab: Lab):
+    run_id = lab.submit(limits={"run_seconds": 60})
+    lab.tick()
+    lab.say(progress(3))
+    make_old(lab, "started_at")
+    lab.tick()
+    assert lab.cluster.only.asked_to_stop == ["timeout"]
+    lab.say(lambda actor: checkpoint(actor, 4), Stopped(step=4, reason="timeout"))
+    run = lab.run(run_id)
+    assert (run.state, run.failure_class) == ("failed", "timeout")
+    assert "limits.run_seconds (60)" in run.message
+
+
+def test_a_run_over_its_limit_that_does_not_end_is_ended(lab: Lab):
+    run_id = lab.submit(limits={"run_seconds": 60})
+    lab.tick()
+    lab.say(progress(3))
+    make_old(lab, "started_at")
+    lab.tick()
+    lab.end_grace()
+    lab.tick()
+    assert (lab.state(run_id), lab.run(run_id).failure_class) == ("failed", "timeout")
+    assert not lab.cluster.actors
+
+
+def test_a_cancel_wins_over_a_timeout(lab: Lab):
+    run_id = lab.submit(limits={"run_seconds": 60})
+    lab.tick()
+    lab.say(progress(3))
+    make_old(lab, "started_at")
+    lab.tick()
+    lab.wish_cancelled(run_id)
+    lab.say(Stopped(step=4, reason="timeout"))
+    assert lab.state(run_id) == "cancelled"
+
+
+def test_a_run_without_news_for_too_long_is_asked_to_end(lab: Lab):
+    run_id = lab.submit(limits={"no_progress_seconds": 60})
+    lab.tick()
+    lab.say(progress(3))
+    make_old(lab, "news_at")
+    lab.tick()
+    assert lab.cluster.only.asked_to_stop == ["timeout"]
+    assert lab.state(run_id) == "stopping"
+
+
+def test_a_worker_that_does_not_come_up_is_given_up_free_of_charge(lab: Lab):
+    run_id = lab.submit(limits={"start_seconds": 60})
+    lab.tick()
+    lab.cluster.only.silent = True
+    make_old(lab, "started_at")
+    lab.tick()
+    with lab.database.read() as session:
+        attempt = session.get_one(AttemptRow, (run_id, 1))
+    assert (attempt.outcome, attempt.failure_class) == ("lost", "ray_infra")
+    assert lab.run(run_id).epoch == 2, "tried again at once"
+
+
+def drain(lab: Lab, *, evict: bool) -> None:
+    with lab.database.begin() as session:
+        nodes.drain(session, "node-a", evict=evict, reason=None)
+
+
+def test_a_draining_node_starts_nothing_and_lets_what_runs_there_end(lab: Lab):
+    first = lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    drain(lab, evict=False)
+    second = lab.submit()
+    lab.tick(2)
+    assert (lab.state(first), lab.state(second)) == ("running", "queued")
+    assert lab.cluster.only.asked_to_stop == []
+    with lab.database.begin() as session:
+        nodes.undrain(session, "node-a")
+    lab.clock.now += 6
+    lab.tick()
+    assert lab.state(second) == "starting"
+
+
+def test_a_node_that_is_cleared_sends_its_runs_back_to_the_queue(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    drain(lab, evict=True)
+    lab.tick()
+    assert lab.cluster.only.asked_to_stop == ["preempt"]
+    lab.say(lambda actor: checkpoint(actor, 4), Stopped(step=4, reason="preempt"))
+    assert (lab.state(run_id), lab.run(run_id).epoch) == ("queued", 1)
+
+
+def test_a_run_that_has_not_begun_is_cancelled_at_once(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.cluster.only.silent = True
+    lab.wish_cancelled(run_id)
+    lab.tick()
+    assert lab.state(run_id) == "cancelled"
+    assert not lab.cluster.actors
+
+
+def test_a_preemptible_run_makes_room_for_a_higher_tier(lab: Lab):
+    """Of one user too: tiers stand above shares."""
+    low = lab.submit(resources={"cpus": 2})
+    with lab.database.begin() as session:
+        session.execute(text("UPDATE runs SET preemptible = true, tier = -1"))
+    lab.tick()
+    lab.say(progress(3))
+    make_old(lab, "started_at")
+    high = lab.submit(resources={"cpus": 2})
+    lab.tick(2)
+    assert lab.cluster.only.asked_to_stop == ["preempt"]
+    lab.say(lambda actor: checkpoint(actor, 4), Stopped(step=4, reason="preempt"))
+    assert (lab.state(low), lab.state(high)) == ("queued", "starting")
+
+
+def test_while_the_database_is_away_the_actors_are_kept_company(lab: Lab, tmp_path: Path):
+    lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    missing = Database(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'x.db'}")
+    lab.dispatcher._database = missing
+    polls = lab.cluster.polls
+    lab.dispatcher._turn(_already_ended())
+    assert lab.cluster.polls == polls + 1
+
+
+def test_a_submission_is_noticed_between_two_polls(lab: Lab):
+    """The dispatcher polls once a minute here, and starts the run all the same."""
+    ended = threading.Event()
+    dispatcher = lab.new_dispatcher(holder="slow")
+    dispatcher._settings = dispatcher._settings.model_copy(update={"poll_seconds": 60.0})
+    thread = threading.Thread(target=dispatcher.run, args=(ended,))
+    thread.start()
+    try:
+        lab.cluster.polled.wait(20)
+        run_id = lab.submit()
+        assert lab.cluster.started.wait(20)
+        assert lab.state(run_id) == "starting"
+    finally:
+        ended.set()
+        thread.join()

@@ -6,7 +6,8 @@
     places       what may be written where
     references   from what people type (`last`, part of an id) to an id
     submitting   submit, sweep, schema
-    looking      ls, show, queue, results, version
+    looking      ls, show, results, version
+    queueing     queue, explain, shares, nodes, drain, undrain
     watching     watch
     biases       biases
     diagnostics  diagnostics

@@ -1,4 +1,4 @@
-"""`prolu ls`, `show`, `queue`, `results`, `version`: what is there."""
+"""`prolu ls`, `show`, `results`, `version`: what is there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prolu.client.client import Client
 from prolu.client.columns import INTERVAL
 from prolu.client.errors import ProluError
 from prolu.client.records import Records
-from prolu.client.wire import QueueEntry, RunRead, RunState, RunSummary, SweepRead
+from prolu.client.wire import RunRead, RunState, RunSummary, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
@@ -79,32 +79,6 @@ def show(
             _print_run(client, thing)
         else:
             _print_sweep(client, thing)
-
-
-def queue(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many that wait.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """Show what trains, what waits in which order, and the cluster."""
-    with connect() as client:
-        seen = client.queue(limit=limit)
-    if as_json:
-        print_json(seen)
-        return
-    console = out()
-    cluster = "; ".join(
-        f"{user_text(node.name)}: {node.cpus:g} CPUs, {node.gpus:g} GPUs, {node.memory_gb:.0f} GiB"
-        for node in seen.nodes
-    )
-    console.print(f"[bold]cluster[/]  {cluster or 'no node seen yet'} (dispatcher seen {ago(seen.dispatcher_seen_at)})")
-    columns = {"": "right", **_RUN_COLUMNS}
-    for title, entries in (
-        (f"training: {len(seen.live)}", seen.live),
-        (f"waiting: {seen.waiting_count}", seen.waiting),
-    ):
-        console.print(table(columns, map(_entry_cells, entries), title=title) if entries else f"[bold]{title}[/]")
-    if seen.waiting_count > len(seen.waiting):
-        note(f"{seen.waiting_count - len(seen.waiting)} more wait; show them with --limit")
 
 
 def results(
@@ -276,7 +250,3 @@ def _run_cells(run: RunSummary) -> tuple[str, ...]:
         number(metrics.get("fvu")),
         ago(run.created_at),
     )
-
-
-def _entry_cells(entry: QueueEntry) -> tuple[str, ...]:
-    return ("" if entry.position is None else str(entry.position), *_run_cells(entry.run))

@@ -18,7 +18,19 @@ from prolu.client.wire.base import Page
 from prolu.client.wire.logs import FollowedToTheEnd, LogRead
 from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
 from prolu.client.wire.problems import Problem, ProblemItem
-from prolu.client.wire.queue import NodeRead, QueueEntry, QueueRead
+from prolu.client.wire.queue import (
+    AheadRead,
+    Cause,
+    DrainRequest,
+    ExplainRead,
+    NodeRead,
+    QueueEntry,
+    QueueRead,
+    ScoreRead,
+    ShareRead,
+    SharesRead,
+    UndrainRequest,
+)
 from prolu.client.wire.results import ResultRow, SeedEstimate, SeedGroupRead, SparsityLevel, SweepBiasRead
 from prolu.client.wire.runs import (
     AttemptOutcome,
@@ -44,14 +56,18 @@ from prolu.client.wire.sweeps import PointRead, SweepPreview, SweepRead
 from prolu.client.wire.system import MeRead, ReadyRead, VersionRead
 
 __all__ = [
+    "AheadRead",
     "AttemptOutcome",
     "AttemptRead",
     "BiasSnapshotRead",
+    "Cause",
     "CheckpointRead",
     "CloneRequest",
     "DesiredState",
     "DiagnosticsRead",
+    "DrainRequest",
     "EventRead",
+    "ExplainRead",
     "FollowedToTheEnd",
     "LogRead",
     "MeRead",
@@ -73,8 +89,11 @@ __all__ = [
     "RunRead",
     "RunState",
     "RunSummary",
+    "ScoreRead",
     "SeedEstimate",
     "SeedGroupRead",
+    "ShareRead",
+    "SharesRead",
     "SparsityLevel",
     "SweepBiasRead",
     "SweepCreate",
@@ -82,5 +101,6 @@ __all__ = [
     "SweepPreview",
     "SweepRead",
     "Tier",
+    "UndrainRequest",
     "VersionRead",
 ]

@@ -6,6 +6,7 @@
 Knows no SQL, no Ray and no clock.
 """
 
+from service.domain.planning.forecast import forecast
 from service.domain.planning.occupants import Occupant
 from service.domain.planning.placement import Asked, Node, could_ever_fit
 from service.domain.planning.plan import Candidate, Cause, Decision, Plan, Policy, plan
@@ -27,6 +28,7 @@ __all__ = [
     "Share",
     "Weights",
     "could_ever_fit",
+    "forecast",
     "plan",
     "shares",
 ]

@@ -2,6 +2,10 @@
 
     score = 1000 * priority / 100 + 2000 * fair + 1000 * min(wait / 24 h, 1)
 
+Among the runs of one user the wait counts without its cap: there a point of priority is worth a quarter of an hour of waiting, so
+a user's own stream of urgent runs does not keep an old one of theirs waiting for ever. Among users the cap stays, or who
+floods the queue would be first as soon as the flood is old.
+
 Every run that gets a place in the order is charged to its user at once (the entry charge), as if it had trained for
 `entry_seconds` already: the users' runs come out interleaved by their shares, and one user's five hundred points cannot all
 slip in before the first of them has moved that user's usage.
@@ -77,6 +81,10 @@ class Ranked(Generic[Placed]):
     score: Score
 
 
+# Tier, score without the share, wait, identity: what sorts first goes first.
+_Place = tuple[int, float, datetime, UUID]
+
+
 def ranked(
     runs: Sequence[Run], *, usage: Mapping[str, float], weights: Mapping[str, float], now: datetime, by: Weights
 ) -> Iterator[Ranked[Run]]:
@@ -85,12 +93,14 @@ def ranked(
     Among one user's runs only tier, priority and wait count, so each user's runs are sorted once, and each step
     compares the users' first runs: O(n log n + n u) for n runs of u users.
     """
-    own: dict[str, list[tuple[tuple[int, float, datetime, UUID], float, float, Run]]] = defaultdict(list)
+    own: dict[str, list[tuple[_Place, _Place, float, float, Run]]] = defaultdict(list)
     for run in runs:
         priority = by.priority * run.priority / 100
-        waited = (now - run.waiting_since).total_seconds()
-        age = by.age * min(max(waited, 0.0) / by.full_age_seconds, 1.0)
-        own[run.owner].append(((-run.tier, -(priority + age), run.waiting_since, run.run_id), priority, age, run))
+        waits = max(0.0, (now - run.waiting_since).total_seconds()) / by.full_age_seconds
+        age = by.age * min(waits, 1.0)
+        among_own = (-run.tier, -(priority + by.age * waits), run.waiting_since, run.run_id)
+        among_all = (-run.tier, -(priority + age), run.waiting_since, run.run_id)
+        own[run.owner].append((among_own, among_all, priority, age, run))
     for mine in own.values():
         mine.sort(key=lambda entry: entry[0], reverse=True)  # the first is at the end, where it is cheap to take
     total = sum(usage.get(user, 0.0) for user in weights)
@@ -99,7 +109,7 @@ def ranked(
     target = [weights[user] / total_weight for user in users]
     # usage_share / target_share = over_target / total
     over_target = [usage.get(user, 0.0) / share for user, share in zip(users, target, strict=True)]
-    heads = [own[user][-1][0] for user in users]
+    heads = [own[user][-1][1] for user in users]
 
     while users:
         scale = -1 / total if total > 0 else 0.0
@@ -109,13 +119,13 @@ def ranked(
             if best is None or place < best:
                 first, best = index, place
         mine = own[users[first]]
-        _, priority, age, run = mine.pop()
+        _, _, priority, age, run = mine.pop()
         score = Score(run.tier, priority, by.fair * exp2(over_target[first] * scale), age)
         entry = by.entry_seconds * run.charge_per_second
         over_target[first] += entry / target[first]
         total += entry
         if mine:
-            heads[first] = mine[-1][0]
+            heads[first] = mine[-1][1]
         else:
             for column in (users, target, over_target, heads):
                 del column[first]

@@ -76,12 +76,12 @@ def test_attempts_are_counted_by_how_they_ended(api: Api) -> None:
 
 
 def test_gpu_seconds_go_on_while_an_attempt_lives_and_are_kept_when_it_ends(api: Api) -> None:
-    run = submit(api, resources={"ranks": 2, "gpus": 0.5, "cpus": 4})
+    run = submit(api, resources={"ranks": 2, "gpus": 1.0, "cpus": 4})
     work_on(api, run["id"])
     with api.database.begin() as session:
         began = database_now(session) - timedelta(seconds=100)
         session.execute(update(AttemptRow).values(started_at=began))
-    expected = 100 * 2 * (0.5 + 4 / 32)
+    expected = 100 * 2 * (1.0 + 4 / 32)
     alive = scrape(api)["prolu_gpu_seconds_total"][labels(user="admin")]
     assert expected <= alive < expected * 1.2
     with api.database.begin() as session:

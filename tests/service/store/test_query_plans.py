@@ -20,7 +20,7 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     "live": queue.live,
     "reap": queue.reap,
     "settle": queue.settle,
-    "the queue": lambda session: lists.queue(session, limit=100),
+    "the live runs": lists.live_runs,
     "the newest runs": lambda session: lists.runs(session, limit=100, cursor=None),
     "the newest runs of a state": lambda session: lists.runs(session, states=["failed"], limit=100, cursor=None),
 }

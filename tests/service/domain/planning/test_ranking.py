@@ -46,6 +46,17 @@ def test_a_wait_counts_no_more_after_a_day() -> None:
     assert week == day == 1000
 
 
+def test_an_old_run_goes_before_the_urgent_ones_that_its_own_user_goes_on_submitting() -> None:
+    old, urgent = waits(1, hours=25, priority=0), waits(2, hours=0, priority=100)
+    assert order(planned([urgent, old])) == [1, 2]
+    assert order(planned([urgent, waits(1, hours=23, priority=0)])) == [2, 1]
+
+
+def test_an_old_flood_does_not_go_before_a_colleague() -> None:
+    flood = [waits(number, "ada", hours=999) for number in range(1, 101)]
+    assert order(planned([*flood, waits(200, "bob", hours=1)], usage={"ada": 1e6}))[0] == 200
+
+
 def test_five_hundred_points_of_one_user_do_not_slip_in_before_another_s_ten() -> None:
     sweep = [waits(number, "ada", hours=0.1) for number in range(1, 501)]
     late = [waits(number, "bob") for number in range(501, 511)]

@@ -1,0 +1,27 @@
+"""`client.nodes`: the cluster, and which of its nodes start nothing more."""
+
+from __future__ import annotations
+
+import builtins
+
+from prolu.client.http import Http
+from prolu.client.wire import DrainRequest, NodeRead, UndrainRequest
+
+
+class Nodes:
+    """The nodes of the cluster."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> builtins.list[NodeRead]:
+        """All nodes as the dispatcher last saw them, by name."""
+        return [*self._http.pages("/v1/nodes", NodeRead)]
+
+    def drain(self, node: str, *, evict: bool = False, reason: str | None = None) -> NodeRead:
+        """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises Forbidden, NotFound."""
+        return self._http.post("/v1/nodes:drain", NodeRead, DrainRequest(node=node, evict=evict, reason=reason))
+
+    def undrain(self, node: str) -> NodeRead:
+        """Have a node start runs again. Raises Forbidden, NotFound."""
+        return self._http.post("/v1/nodes:undrain", NodeRead, UndrainRequest(node=node))
