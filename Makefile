@@ -103,6 +103,10 @@ bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length o
 chaos: install  ## Train small runs while everything around them is killed, stopped or full, half an hour; counts go to build/bench/chaos.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
+.PHONY: bench-queue
+bench-queue: install  ## Measure the queue on both databases, beside procrastinate; figures go to build/bench/queue.json
+	$(BIN)/python -m benchmarks.queue
+
 .PHONY: up
 up: install  ## Run the whole service on this machine until Ctrl-C
 	$(BIN)/prolu up

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prolu.spec import RunSpec
+from prolu.spec import RunSpec, SweepSpec
+from service.domain.expansion import Point, expand
 
 _SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "d_in": 64, "n_features": 256, "active_features": 8.0},
@@ -26,7 +27,18 @@ def run_spec(number: int) -> RunSpec:
 
 
 def sweep_document(count: int) -> dict[str, Any]:
-    """The body of a sweep of `count` runs: coefficients times seeds, as people write them. `count` is a multiple of 100."""
-    coefficients = [round(1e-5 * (index + 1), 10) for index in range(count // 100)]
+    """The body of a sweep of `count` runs, below 100 or a multiple of it: coefficients times seeds, as people write them."""
+    seeds = list(range(min(100, count)))
+    coefficients = [round(1e-5 * (index + 1), 10) for index in range(count // len(seeds))]
     grid = {"sparsity.coefficient": coefficients}
-    return {"spec": {"name": f"{count} runs", "base": _SPEC, "grid": grid, "seeds": list(range(100))}}
+    return {"spec": {"name": f"{count} runs", "base": _SPEC, "grid": grid, "seeds": seeds}}
+
+
+def sweep_spec(count: int) -> SweepSpec:
+    """The same as a spec."""
+    return SweepSpec.model_validate(sweep_document(count)["spec"])
+
+
+def sweep_points(count: int) -> list[Point]:
+    """The runs of that sweep."""
+    return expand(sweep_spec(count))
