@@ -41,7 +41,7 @@ def main() -> int:
 
 def _guarded(command: list[str], environment: dict[str, str]) -> int:
     lifeline, held = os.pipe()
-    process = subprocess.Popen(  # noqa: S603 our own arguments
+    process = subprocess.Popen(
         [sys.executable, "-I", "-S", guardian.__file__, str(_GRACE_SECONDS), *command],
         stdin=lifeline,
         env=environment,

@@ -26,7 +26,7 @@ HEAD = "127.0.0.2"
 # Address and CPUs of the added nodes; the head has none, so that nothing trains there.
 ADDED: Mapping[str, int] = {"127.0.0.3": 2, "127.0.0.4": 2}
 AWAY_SECONDS = 4.0
-_START_SECONDS = 90.0
+_START_SECONDS = 120.0
 _STARTED = "Ray runtime started"
 _MEMORY_BYTES = 8_000_000_000
 _OBJECT_STORE_BYTES = 80_000_000
@@ -73,10 +73,13 @@ class Nodes:
             probe.bind((HEAD, 0))
             self.address = f"{HEAD}:{probe.getsockname()[1]}"
         self._head = self._start(HEAD, 0)
-        self._await(HEAD, self._head)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._has_started(HEAD):
+            self._go_on_waiting(HEAD, deadline if self._head.poll() is None else 0.0)
         self._added = {address: _Node(address, cpus, self._start(address, cpus)) for address, cpus in ADDED.items()}
-        for node in self._added.values():
-            self._await(node.address, node.process)
+        while missing := [address for address in ADDED if not self._has_started(address)]:
+            self.tend()  # on a busy machine Ray gives a node up that takes half a minute to start
+            self._go_on_waiting(missing[0], deadline)
 
     def present(self) -> list[str]:
         """The added nodes that have a raylet."""
@@ -127,7 +130,7 @@ class Nodes:
         ]
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("PROLU_")}
         with self._log(address).open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 our own arguments
+            return subprocess.Popen(
                 [str(Path(sys.executable).with_name("ray")), *options],
                 env=theirs,
                 stdin=subprocess.DEVNULL,
@@ -135,12 +138,13 @@ class Nodes:
                 stderr=log,
             )
 
-    def _await(self, address: str, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while _STARTED not in self._log(address).read_text(errors="replace"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The Ray node {address} did not start:\n{self._log(address).read_text()[-2000:]}")
-            time.sleep(0.1)
+    def _has_started(self, address: str) -> bool:
+        return _STARTED in self._log(address).read_text(errors="replace")
+
+    def _go_on_waiting(self, address: str, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"The Ray node {address} did not start:\n{self._log(address).read_text()[-2000:]}")
+        time.sleep(0.1)
 
     def _log(self, address: str) -> Path:
         return self._folder / f"ray-{address}.log"

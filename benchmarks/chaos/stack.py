@@ -86,7 +86,7 @@ class Standby:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 our own arguments
+            return subprocess.Popen(
                 [sys.executable, "-P", "-m", DISPATCHER],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -129,7 +129,7 @@ def stack(kind: Kind, disk_mount: Path, logs: Path) -> Iterator[Stack]:
 def _start_up(home: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "prolu.client.cli", "up", "--data-dir", str(home), "--port", "0"]
     with log.open("wb") as output:
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603 our own arguments
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
 
 def _await_endpoint(home: Path, up: subprocess.Popen[bytes], log: Path) -> str:

@@ -71,7 +71,7 @@ def run(wishes: Wishes) -> bool:
 
 
 def _run_on(kind: Kind, work: Work, expected: Mapping[str, Undisturbed], wishes: Wishes) -> dict[str, Any]:
-    chance = random.Random(wishes.seed)  # noqa: S311 no secret
+    chance = random.Random(wishes.seed)
     logs = Path(wishes.output).with_suffix("") / kind
     with stack(kind, Path(wishes.folder), logs) as service, _ray_aside(logs / "ray.log"):
         ray.init(service.nodes.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")

@@ -13,19 +13,19 @@ _BASE: dict[str, Any] = {
     "data": {"kind": "synthetic", "d_in": 32, "n_features": 128, "active_features": 6.0, "eval_samples": 2_048},
     "sparsity": {"kind": "l1", "coefficient": 0.003},
     "training": {
-        "steps": 1_800,
+        "steps": 1_200,
         "batch_size": 128,
         "lr_warmup_steps": 50,
-        "lr_decay_steps": 200,
+        "lr_decay_steps": 150,
         "metrics_every_steps": 50,
-        "evaluate_every_steps": 600,
-        "bias_snapshot_every_steps": 300,
-        "checkpoint_every_steps": 150,
+        "evaluate_every_steps": 400,
+        "bias_snapshot_every_steps": 200,
+        "checkpoint_every_steps": 100,
         "dead_window_tokens": 20_000,
     },
     "resources": {"cpus": 1, "memory_gb": 0.5},
 }
-_RESAMPLING = {"every_steps": 500, "samples": 1_024, "lr_warmup_steps": 50}
+_RESAMPLING = {"every_steps": 350, "samples": 1_024, "lr_warmup_steps": 50}
 
 # What differs from the base: another training adds to it, another penalty replaces it.
 _KINDS: tuple[dict[str, dict[str, Any]], ...] = (
