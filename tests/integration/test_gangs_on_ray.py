@@ -87,7 +87,7 @@ def test_a_gang_whose_leader_is_dead_is_found_and_ended_by_a_new_dispatcher(serv
     name = actor_of(service, run_id)
     os.kill(service.cluster.pid(name), signal.SIGKILL)
     another = RayCluster("unused: Ray is connected", service.cluster._namespace)
-    until(lambda: not another.attach(name))
+    until(lambda: name not in {actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)})
     assert another.names() == {name}
     another.kill(name)
     nobody_is_left(service, name)

@@ -97,11 +97,12 @@ def run(steps: int = 20, **parts: Any) -> RunSpec:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    monkeypatch.setattr("workers.actor._VERDICT_SECONDS", 1.0)
+    monkeypatch.setattr("workers.actor._VERDICT_SECONDS", 3.0)
     room = Room(tmp_path)
     yield room
     for actor in room.actors.values():
         actor.stop(ATTEMPT, "cancel")
+    for actor in room.actors.values():
         actor.join()
 
 
