@@ -120,12 +120,17 @@ class Database:
 
 def database_now(session: Session) -> datetime:
     """The database's clock, which alone decides leases: the clocks of the machines around it may differ."""
-    if session.get_bind().dialect.name == "sqlite":
-        shown: str = session.scalars(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).one()
-        return datetime.strptime(shown, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
-    # Not now(): that is when the transaction began, which may have waited for locks since.
-    moment: datetime = session.scalars(text("SELECT clock_timestamp()")).one()
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        shown: str = connection.execute(_SQLITE_NOW).scalar_one()
+        return datetime.fromisoformat(shown).replace(tzinfo=UTC)
+    moment: datetime = connection.execute(_POSTGRESQL_NOW).scalar_one()
     return moment.astimezone(UTC)
+
+
+_SQLITE_NOW = text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
+# Not now(): that is when the transaction began, which may have waited for locks since.
+_POSTGRESQL_NOW = text("SELECT clock_timestamp()")
 
 
 def insert_new(session: Session, table: type[DeclarativeBase], row: Mapping[str, Any], *, key: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.store.db import database_now, insert_new
@@ -42,5 +43,8 @@ def resign(session: Session, holder: str) -> None:
 
 def last_sign_of_life(session: Session) -> datetime | None:
     """When a leader last took or kept the lead; None before the first."""
-    row = session.get(DispatcherRow, _ROW, populate_existing=True)
-    return row.seen_at if row else None
+    seen_at: datetime | None = session.connection().execute(_SEEN_AT).scalar_one_or_none()
+    return seen_at
+
+
+_SEEN_AT = select(DispatcherRow.seen_at).where(DispatcherRow.id == _ROW)
