@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -13,7 +14,10 @@ from prolu.spec.masking import masked
 
 
 def configure(*, level: str, style: str) -> None:
-    """Set up structlog and the standard library's logging, whose lines (uvicorn's, Alembic's) look the same."""
+    """Set up structlog and the standard library's logging, whose lines (uvicorn's, Alembic's) look the same.
+
+    Every line carries what is bound where it is logged: `request_id` in the API, `run_id` and `epoch` within `about`.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -39,6 +43,13 @@ def configure(*, level: str, style: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+@contextmanager
+def about(run_id: object, epoch: int) -> Iterator[None]:
+    """Have every line that is logged within carry the run and the attempt that it is about, whoever logs it."""
+    with structlog.contextvars.bound_contextvars(run_id=str(run_id), epoch=epoch):
+        yield
 
 
 def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

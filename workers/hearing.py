@@ -77,6 +77,7 @@ class Listener:
                 attempt.epoch,
                 failure_class=loss.failure_class,
                 message=loss.message,
+                exit_cause=loss.exit_cause,
             )
         log.warning(
             "attempt_lost",

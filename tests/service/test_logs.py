@@ -6,11 +6,13 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 import structlog
 
 from service import logs
+from tests.fixtures_api import Api
 
 TOKEN = "prolu_" + "Ab1-_" * 8 + "xyz"
 
@@ -54,3 +56,31 @@ def test_the_level_holds(written: io.StringIO) -> None:
     structlog.get_logger("test").debug("quiet")
     structlog.get_logger("test").info("loud")
     assert [json.loads(line)["event"] for line in written.getvalue().splitlines()] == ["loud"]
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_lines_about_an_attempt_carry_its_run_and_epoch_whoever_logs_them(written: io.StringIO, style: str) -> None:
+    structlog.reset_defaults()
+    logs.configure(level="info", style=style)
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+    with logs.about(UUID(int=7), 3):
+        structlog.get_logger("ours").info("one")
+        logging.getLogger("a.library").warning("two")
+    structlog.get_logger("ours").info("three")
+    first, second, third = written.getvalue().splitlines()
+    for line in (first, second):
+        if style == "json":
+            told = json.loads(line)
+            assert (told["run_id"], told["epoch"]) == ("00000000-0000-0000-0000-000000000007", 3)
+        else:
+            assert "run_id=00000000-0000-0000-0000-000000000007" in line
+            assert "epoch=3" in line
+    assert "epoch" not in third
+
+
+def test_lines_within_a_request_carry_its_id(written: io.StringIO, quick_api: Api) -> None:
+    quick_api.http.get("/v1/version", headers={"X-Request-Id": "mine-7"})
+    told = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["request_id"] for line in told if line["event"] == "request"] == ["mine-7"]

@@ -86,11 +86,15 @@ def test_an_actor_trains_on_a_node_that_the_cluster_names(floor: Floor):
 def test_a_killed_process_is_a_loss_with_a_sentence_and_costs_no_retry(floor: Floor):
     name, attempt = floor.start(steps=10_000_000)
     next(floor.reports(name, attempt))
-    os.kill(floor.cluster.pid(name), signal.SIGKILL)
+    process = floor.cluster.pid(name)
+    os.kill(process, signal.SIGKILL)
     loss = next(answer for answer in floor.answers(name, attempt) if isinstance(answer, Loss))
     assert loss.failure_class == "ray_infra"
     assert "worker process" in loss.message
     assert "actor_id" not in loss.message
+    assert loss.exit_cause is not None
+    assert f"pid: {process}" in loss.exit_cause
+    assert "Worker exit type: SYSTEM_ERROR" in loss.exit_cause
 
 
 def test_another_dispatcher_finds_the_actor_by_its_name_and_stops_it(floor: Floor):

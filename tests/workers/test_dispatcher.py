@@ -175,6 +175,17 @@ def test_a_run_whose_worker_dies_goes_on_from_its_last_accepted_checkpoint(lab: 
     assert assignment.resume_from == f"runs/{run_id}/e1/step-5"
 
 
+def test_what_the_cluster_says_of_the_end_of_a_process_is_kept_with_the_attempt(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.say(progress(1))
+    lab.cluster.only.loss = Loss("ray_infra", "The worker process died.", "pid: 17 Worker exits with an exit code 3.")
+    lab.tick()
+    with lab.database.read() as session:
+        attempt = session.get_one(AttemptRow, (run_id, 1))
+    assert (attempt.outcome, attempt.exit_cause) == ("lost", "pid: 17 Worker exits with an exit code 3.")
+
+
 def test_a_checkpoint_that_cannot_be_read_is_passed_over_for_the_one_before(lab: Lab):
     run_id = lab.submit()
     lab.tick()
