@@ -18,6 +18,7 @@ from service.store import schema
 from service.store.db import Database
 from workers.cluster import RayCluster
 from workers.dispatcher import Dispatcher
+from workers.metrics import DispatcherMetrics
 
 log = structlog.get_logger("workers")
 
@@ -47,8 +48,10 @@ def main() -> int:
         log.info("connecting_to_ray", address=settings.ray_address)
         cluster = RayCluster(settings.ray_address, settings.ray_namespace)
         _end_on_signals(ended)  # again, since Ray has put its own handlers in their place
-        log.info("dispatching", holder=settings.holder)
-        Dispatcher(database, cluster, settings).run(ended)
+        metrics = DispatcherMetrics()
+        with metrics.served(settings.metrics_host, settings.metrics_port) as port:
+            log.info("dispatching", holder=settings.holder, metrics_port=port)
+            Dispatcher(database, cluster, settings, metrics=metrics).run(ended)
     database.dispose()
     log.info("ended")
     return 0

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import ray
 import ray.util
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
@@ -29,6 +29,8 @@ __all__ = ["CannotStart", "Cluster", "Loss", "RayCluster", "TrainingActor"]
 
 _GIB = 2**30
 _ACCELERATOR = "accelerator_type:"
+# As much of a resource as shows that a node has it.
+_TOUCH = 0.001
 # How the actors of ranks but the first are named, after the first one.
 _RANK = re.compile(r"-r\d+$")
 
@@ -45,7 +47,13 @@ class Cluster(Protocol):
     def names(self) -> set[str]: ...
 
     def start(
-        self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
+        self,
+        name: str,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        resources: ResourcesSpec,
+        *,
+        nodes: Sequence[str] = (),
     ) -> None: ...
 
     def attach(self, name: str) -> bool: ...
@@ -72,21 +80,25 @@ class RayCluster:
         self._namespace = namespace
         self._actor_class = ray.remote(TrainingActor)
         self._lines = Lines(namespace)
+        self._ids: dict[str, str] = {}
         # A former dispatcher may have ended between the death of a gang's actors and the end of its reservation.
         self._reservations = {group["name"] for group in ray.util.placement_group_table().values() if _is_ours(group)}
 
     def nodes(self) -> list[NodeRead]:
         """The nodes that are alive, with all that they offer, busy or not."""
+        alive = [
+            (_node_name(node["NodeManagerAddress"], node["NodeID"]), node) for node in ray.nodes() if node["Alive"]
+        ]
+        self._ids = {name: node["NodeID"] for name, node in alive}
         return [
             NodeRead(
-                name=_node_name(node["NodeManagerAddress"], node["NodeID"]),
+                name=name,
                 cpus=node["Resources"].get("CPU", 0.0),
                 gpus=node["Resources"].get("GPU", 0.0),
                 gpu_type=_gpu_type(node["Resources"]),
                 memory_gb=node["Resources"].get("memory", 0.0) / _GIB,
             )
-            for node in ray.nodes()
-            if node["Alive"]
+            for name, node in alive
         ]
 
     def names(self) -> set[str]:
@@ -96,11 +108,18 @@ class RayCluster:
         return ours | self._reservations
 
     def start(
-        self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
+        self,
+        name: str,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        resources: ResourcesSpec,
+        *,
+        nodes: Sequence[str] = (),
     ) -> None:
         """Ask Ray for an actor, or for one of each rank; they come up in the background. Raises CannotStart.
 
-        The actor, the first of a gang, answers the first poll when it has come up.
+        `nodes` names the node of each rank, by the plan; where it is empty, or a node has gone, Ray chooses. The actor,
+        the first of a gang, answers the first poll when it has come up.
         """
         try:
             options = partial(
@@ -115,9 +134,11 @@ class RayCluster:
                 accelerator_type=resources.gpu_type,
             )
             if resources.ranks == 1:
-                self._lines.add(name, options(name=name).remote(list(assignments), surroundings))
+                where = self._on_node(nodes[0]) if nodes else None
+                placed = options(name=name, scheduling_strategy=where)
+                self._lines.add(name, placed.remote(list(assignments), surroundings))
             else:
-                self._start_gang(name, list(assignments), surroundings, resources, options)
+                self._start_gang(name, list(assignments), surroundings, resources, options, nodes)
         except (ValueError, TypeError) as error:  # how Ray says that it does not take the options
             raise CannotStart(str(error)) from error
 
@@ -128,15 +149,18 @@ class RayCluster:
         surroundings: Surroundings,
         resources: ResourcesSpec,
         options: Callable[..., Any],
+        nodes: Sequence[str],
     ) -> None:
-        """Reserve room for all ranks at once, on as few nodes as it goes, and start an actor in each place.
+        """Reserve room for all ranks at once, where the plan says or on few nodes, and start an actor in each place.
 
         The first rank comes last: whoever finds it finds the others too.
         """
         place = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": int(resources.memory_gb * _GIB)}
         if resources.gpu_type is not None:
-            place[f"{_ACCELERATOR}{resources.gpu_type}"] = 0.001
-        places = [{kind: amount for kind, amount in place.items() if amount}] * resources.ranks
+            place[f"{_ACCELERATOR}{resources.gpu_type}"] = _TOUCH
+        offered = {kind: amount for kind, amount in place.items() if amount}
+        known = nodes if set(nodes) <= self._ids.keys() else ()
+        places = [offered | {_at(node): _TOUCH} for node in known] or [offered] * resources.ranks
         reserved = ray.util.placement_group(places, strategy="PACK", name=name, lifetime="detached")
         names = (name, *(f"{name}-r{rank}" for rank in range(1, resources.ranks)))
         for rank in reversed(range(resources.ranks)):
@@ -144,6 +168,11 @@ class RayCluster:
             seated = options(name=names[rank], scheduling_strategy=where)
             handle = seated.remote(assignments, surroundings, Seat(rank, names), self._namespace)
         self._lines.add(name, handle)
+
+    def _on_node(self, node: str) -> NodeAffinitySchedulingStrategy | None:
+        """Nowhere but on this node, unless it is not known any more."""
+        node_id = self._ids.get(node)
+        return None if node_id is None else NodeAffinitySchedulingStrategy(node_id, soft=False)
 
     def attach(self, name: str) -> bool:
         """Whether the actor is at hand; looks it up in the cluster if this process did not start it."""
@@ -234,6 +263,11 @@ def _is_ours(group: Mapping[str, Any]) -> bool:
 
 def _gpu_type(resources: Mapping[str, float]) -> str | None:
     return next((key.removeprefix(_ACCELERATOR) for key in sorted(resources) if key.startswith(_ACCELERATOR)), None)
+
+
+def _at(node: str) -> str:
+    """The resource by which Ray knows the address of a node of ours."""
+    return f"node:{node.rpartition('/')[0]}"
 
 
 def _node_name(address: str, node_id: str) -> str:

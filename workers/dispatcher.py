@@ -22,6 +22,7 @@ from service.store.db import Database, database_now
 from service.store.live import LiveAttempt, live
 from workers.cluster import Cluster
 from workers.hearing import Listener, first_line
+from workers.metrics import DispatcherMetrics
 from workers.starting import Starter
 from workers.stopping import Ender
 
@@ -44,15 +45,17 @@ class Dispatcher:
         cluster: Cluster,
         settings: Settings,
         *,
+        metrics: DispatcherMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
-        self._listener = Listener(database, cluster, settings)
+        self._metrics = metrics or DispatcherMetrics()
+        self._listener = Listener(database, cluster, settings, self._metrics)
         self._ender = Ender(database, cluster, self._listener, settings)
-        self._starter = Starter(database, cluster, settings, clock)
+        self._starter = Starter(database, cluster, settings, self._metrics, clock)
         self._draining = False
         self._live_at_last_look = 0
         self._seen_event = -1
@@ -95,7 +98,8 @@ class Dispatcher:
         """Tick, and for the rest of the interval serve whoever rings. Returns False where the database was out of reach."""
         began = self._clock()
         try:
-            self.tick()
+            with self._metrics.tick():
+                self.tick()
             left = self._settings.poll_seconds - (self._clock() - began)
             while left > 0 and not ended.is_set():
                 ended.wait(min(left, _BELL_SECONDS))
@@ -122,10 +126,12 @@ class Dispatcher:
             if self._term is not None:
                 log.warning("another_dispatcher_leads", term=self._term)
             self._term, self._leads_until = None, float("-inf")
+            self._metrics.leads(yes=False)
             return False
         if term != self._term:
             log.info("leading", term=term, holder=self._settings.holder)
             self._hearing_since = self._clock()
+            self._metrics.leads(yes=True)
         self._term, self._leads_until = term, asked_at + seconds
         return True
 
@@ -146,7 +152,7 @@ class Dispatcher:
         for name in known - wanted:
             if name.startswith(queue.ACTOR_PREFIX):
                 log.info("ending_actor_of_no_live_attempt", actor=name)
-                self._cluster.kill(name)
+                self._listener.end_actor(name)
 
     def _reap(self) -> None:
         if self._clock() - self._hearing_since < self._settings.lease_seconds:
@@ -154,6 +160,7 @@ class Dispatcher:
         with self._database.begin() as session:
             reaped = queue.reap(session)
         for run_id, epoch in reaped:
+            self._metrics.ended("lost", "lease_expired")
             log.warning("lease_expired", run_id=str(run_id), epoch=epoch)
 
     def _serve(self) -> None:

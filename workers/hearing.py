@@ -10,7 +10,8 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 
-from prolu.spec.report import Outcome
+from prolu.client.wire import AttemptOutcome
+from prolu.spec.report import Failed, FailureClass, Outcome, StopReason, Succeeded
 from service.settings import Settings
 from service.store import queue, reports
 from service.store.db import Database
@@ -18,6 +19,7 @@ from service.store.live import LiveAttempt
 from service.store.reports import Delivery
 from workers.cluster import Cluster, Loss
 from workers.messages import Acks, Attempt, Reply, read_report
+from workers.metrics import DispatcherMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +42,11 @@ class _Heard:
 class Listener:
     """Pulls from actors and writes for `(run_id, epoch)`; a past epoch is neither heard nor written for."""
 
-    def __init__(self, database: Database, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, database: Database, cluster: Cluster, settings: Settings, metrics: DispatcherMetrics) -> None:
         self._database = database
         self._cluster = cluster
         self._settings = settings
+        self._metrics = metrics
         self._last_heard: list[LiveAttempt] = []
 
     def hear(self, live: Sequence[LiveAttempt]) -> None:
@@ -87,7 +90,12 @@ class Listener:
             message=loss.message,
             now=state,
         )
-        self._cluster.kill(attempt.actor_name)
+        self.end_actor(attempt.actor_name)
+
+    def end_actor(self, name: str) -> None:
+        """End an actor's process, done or not."""
+        self._cluster.kill(name)
+        self._metrics.killed()
 
     def _present(self, attempt: LiveAttempt) -> bool:
         if self._cluster.attach(attempt.actor_name):
@@ -103,7 +111,7 @@ class Listener:
         except ValidationError as error:
             self._give_up_unstorable(attempt, error)
             return None
-        return _Heard(attempt, Delivery(attempt.run_id, attempt.epoch, reply.node, messages))
+        return _Heard(attempt, Delivery(attempt.run_id, attempt.epoch, reply.node, messages, reply.nodes))
 
     def _store(self, heard: Sequence[_Heard]) -> None:
         """Store everything at once. Where something cannot be stored, one by one, so that it holds up no other."""
@@ -129,15 +137,29 @@ class Listener:
     def _follow_up(self, one: _Heard, *, accepted: bool) -> None:
         told = {"run_id": str(one.attempt.run_id), "epoch": one.attempt.epoch}
         outcome = one.outcome
-        if not accepted:
+        if accepted:
+            self._metrics.renewed()
+        else:
+            self._metrics.refused(len(one.delivery.messages))
             log.warning("refused_messages_of_a_past_attempt", **told, messages=len(one.delivery.messages))
-        if outcome is not None:
+        if accepted and outcome is not None:
+            self._metrics.ended(*_counted(outcome))
             log.info("attempt_ended", **told, outcome=outcome.kind)
         if not accepted or outcome is not None:
-            self._cluster.kill(one.attempt.actor_name)
+            self.end_actor(one.attempt.actor_name)
 
     def _give_up_unstorable(self, attempt: LiveAttempt, error: Exception) -> None:
         self.lose(attempt, Loss("internal_error", f"What it reported cannot be stored: {first_line(error)}"))
+
+
+def _counted(outcome: Outcome) -> tuple[AttemptOutcome, FailureClass | None]:
+    match outcome:
+        case Succeeded():
+            return "succeeded", None
+        case Failed():
+            return "failed", outcome.failure_class
+    ends: dict[StopReason, AttemptOutcome] = {"cancel": "cancelled", "pause": "paused"}
+    return ("failed", "timeout") if outcome.reason == "timeout" else (ends.get(outcome.reason, "preempted"), None)
 
 
 def _acks(live: Sequence[LiveAttempt]) -> dict[str, Acks]:

@@ -15,6 +15,7 @@ from service.store.queue import Claim
 from workers.cluster import CannotStart, Cluster
 from workers.hearing import first_line
 from workers.messages import Assignment, Attempt, Surroundings
+from workers.metrics import DispatcherMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +27,17 @@ class Starter:
     """Plans when something has happened since the last plan, and claims what it decides; the claim is the guard, not the plan."""
 
     def __init__(
-        self, database: Database, cluster: Cluster, settings: Settings, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        cluster: Cluster,
+        settings: Settings,
+        metrics: DispatcherMetrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._cluster = cluster
         self._settings = settings
+        self._metrics = metrics
         self._clock = clock
         self._planned_event = -1
         self._planned_at = float("-inf")
@@ -45,7 +52,11 @@ class Starter:
             now = situation.read(session, self._settings.policy)
         self._planned_event, self._planned_at = newest, self._clock()
         plan = now.plan(self._settings.policy)
-        for claim in self._claim(plan):
+        with self._metrics.claim():
+            claims = self._claim(plan)
+        since = {run.run_id: run.waiting_since for run in now.waiting}
+        for claim in claims:
+            self._metrics.claimed((now.now - since[claim.run_id]).total_seconds())
             self._start_actor(claim)
 
     def _claim(self, plan: Plan) -> list[Claim]:
@@ -73,7 +84,10 @@ class Starter:
         assignment = Assignment(attempt, claim.spec.model_dump_json(), claim.resume_from)
         log.info("starting", run_id=attempt.run_id, epoch=attempt.epoch, resume_from=claim.resume_from)
         try:
-            self._cluster.start(claim.actor_name, [assignment], self._surroundings(), claim.spec.resources)
+            self._cluster.start(
+                claim.actor_name, [assignment], self._surroundings(), claim.spec.resources, nodes=claim.nodes
+            )
+            self._metrics.started()
         except CannotStart as error:
             log.error("cannot_start", run_id=attempt.run_id, epoch=attempt.epoch, why=str(error))
             message = f"Ray does not start a worker with these resources: {first_line(error)}"

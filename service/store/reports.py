@@ -59,6 +59,8 @@ class Delivery(NamedTuple):
     """Where it runs; None where it has said nothing yet, and only its lease is renewed."""
     messages: Sequence[tuple[int, Report]]
     """Reports by sequence number."""
+    nodes: Sequence[str] = ()
+    """Of a gang, the node of each rank, as far as they are known."""
 
 
 def apply_all(
@@ -130,7 +132,7 @@ def _apply(
 ) -> int:
     if said.messages or attempt.lease_until - now < _RENEW_BELOW * lease:
         attempt.lease_until = now + lease
-    attempt.node = said.node or attempt.node
+    _note_nodes(run, attempt, said)
     for seq, report in sorted(said.messages, key=lambda message: message[0]):
         if seq <= attempt.last_seq:
             continue
@@ -142,6 +144,16 @@ def _apply(
         if attempt.finished_at is not None:
             break
     return attempt.last_seq
+
+
+def _note_nodes(run: RunRow, attempt: AttemptRow, said: Delivery) -> None:
+    """Where it runs replaces where the plan had put it, once all ranks are known."""
+    if said.node is None:
+        return
+    nodes = list(said.nodes or [said.node])
+    attempt.node = said.node
+    if len(nodes) == run.ranks and attempt.nodes != nodes:
+        attempt.nodes = nodes
 
 
 def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, now: datetime, rows: _Rows) -> None:

@@ -48,7 +48,13 @@ class FakeCluster:
         return set(self.actors)
 
     def start(
-        self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
+        self,
+        name: str,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        resources: ResourcesSpec,
+        *,
+        nodes: Sequence[str] = (),
     ) -> None:
         (assignment,) = assignments
         if assignment.attempt.run_id in self.refused:
