@@ -74,7 +74,7 @@ def submit_run(
     return written(answer, status=201)
 
 
-@router.get("", operation_id="list_runs")
+@router.get("", response_model=Page[RunSummary], operation_id="list_runs")
 def list_runs(
     services: Parts,
     _: User,
@@ -83,10 +83,11 @@ def list_runs(
     sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> Page[RunSummary]:
+) -> Response:
     """Runs without their specs, the newest first."""
     with services.database.read() as session:
-        return lists.runs(session, states=state, owner=owner, sweep_id=sweep_id, limit=limit, cursor=cursor)
+        page = lists.runs(session, states=state, owner=owner, sweep_id=sweep_id, limit=limit, cursor=cursor)
+    return written(page)
 
 
 @router.get("/{run_id}", operation_id="get_run", responses={404: {}})
