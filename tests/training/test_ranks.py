@@ -3,7 +3,7 @@
 How near "as" is: the ranks add up the same float32 numbers in another order, so gradients differ by about 1e-7 of their terms,
 and Adam divides by their size; over the few steps of these runs that stays below 1e-4 of a tensor's scale, for weights, moments
 and counters alike. What is not exchanged shows in those that it belongs to: counts by halves, the controller's lambda from
-2e-4 on. Muon rounds to bfloat16 on the way, 4e-3 at a time, and precision bfloat16 does too.
+1e-4 on. Muon rounds to bfloat16 on the way, 4e-3 at a time, and precision bfloat16 does too.
 """
 
 from __future__ import annotations
