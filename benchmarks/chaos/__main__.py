@@ -29,14 +29,23 @@ def main() -> int:
     """Run the suite. Returns 0 if nothing was lost, duplicated or wrong, else 1."""
     options = _options()
     kinds = list(KINDS) if options.database == "both" else [options.database]
-    with tempfile.TemporaryDirectory(prefix="prolu-chaos-") as folder:
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:  # a short path: Ray has sockets below it
+        Path(folder).chmod(0o711)  # PostgreSQL has its data below it, and is another user where we are root
         disk = Path(folder, "disk")
         disk.mkdir()
         wishes = Wishes(
             options.seed, options.runs, kinds, options.minutes, options.pause, str(disk), str(options.output.absolute())
         )
         suite = [sys.executable, "-m", "benchmarks.chaos.suite", json.dumps(wishes._asdict())]
-        return _guarded([*with_small_disk(disk), *suite], {**os.environ, **surroundings(Path(folder))})
+        environment = {**_neutral_environment(), **surroundings(Path(folder)), "TMPDIR": folder}
+        return _guarded([*with_small_disk(disk), *suite], environment)
+
+
+def _neutral_environment() -> dict[str, str]:
+    """The environment without what it says of other services and clusters."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("PROLU_") and name != "RAY_ADDRESS"
+    }
 
 
 def _guarded(command: list[str], environment: dict[str, str]) -> int:

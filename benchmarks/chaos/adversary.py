@@ -241,6 +241,7 @@ def plan(stack: Stack, runs: int, chance: random.Random) -> list[Disturbance]:
     more = [Disturbance(kind, do) for kind, (do, times) in known.items() for _ in range(round(times * share) - 1)]
     chance.shuffle(first)
     chance.shuffle(more)
+    first.sort(key=lambda one: one.do is not stop_actor)  # it takes longest until we know what came of it
     return first + more
 
 

@@ -6,7 +6,6 @@ everybody: in its name, in where actors land, and in which raylet a driver attac
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
@@ -46,7 +45,7 @@ _AGREED = {
 def surroundings(folder: Path) -> dict[str, str]:
     """Return the environment variables on which all nodes and drivers must agree, with a fresh token in `folder`.
 
-    Ray reads some of them once per process, so they are set before it starts.
+    They are set for the whole suite, since Ray reads some of them once per process.
     """
     token = folder / "ray_token"
     token.touch(mode=0o600)
@@ -128,11 +127,9 @@ class Nodes:
             *(f"--node-ip-address={address}", f"--num-cpus={cpus}"),
             *(f"--memory={_MEMORY_BYTES}", f"--object-store-memory={_OBJECT_STORE_BYTES}"),
         ]
-        theirs = {name: value for name, value in os.environ.items() if not name.startswith("PROLU_")}
         with self._log(address).open("wb") as log:
             return subprocess.Popen(
                 [str(Path(sys.executable).with_name("ray")), *options],
-                env=theirs,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -161,7 +158,7 @@ class Nodes:
 @contextmanager
 def nodes() -> Iterator[Nodes]:
     """Run the cluster for the time of a block."""
-    folder = Path(tempfile.mkdtemp(prefix="prolu-ray-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="r-"))
     try:
         cluster = Nodes(folder)
         try:

@@ -105,7 +105,7 @@ def stack(kind: Kind, disk_mount: Path, logs: Path) -> Iterator[Stack]:
         cluster = held.enter_context(nodes())
         disk = Disk(disk_mount, kind)
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PROLU_")},
+            **os.environ,
             "PROLU_DATA_DIR": str(home),
             "PROLU_DATABASE_URL": victim.url,
             "PROLU_ARTIFACT_ROOT": str(disk.artifacts),
