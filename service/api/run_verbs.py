@@ -24,6 +24,7 @@ from service.domain.expansion import change, place_of_change
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, successors, wishes
 from service.store.models import RunRow
+from service.store.submission import require_room
 from service.store.users import Principal
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -96,6 +97,7 @@ def clone_run(
     def work(session: Session) -> RunRead:
         ((other, spec),) = found
         tier = body.tier or ("normal" if other.tier == "high" and not user.is_admin else other.tier)
+        require_room(session, user.user_id, 1, most=services.settings.max_queued_per_user)
         row = queue.submit_run(
             session,
             owner_id=user.user_id,

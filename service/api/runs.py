@@ -31,6 +31,7 @@ from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, results
+from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -59,6 +60,7 @@ def submit_run(
             raise invalid(mistakes, "spec")
 
     def work(session: Session) -> RunRead:
+        require_room(session, user.user_id, 1, most=services.settings.max_queued_per_user)
         row = queue.submit_run(
             session,
             owner_id=user.user_id,

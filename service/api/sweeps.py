@@ -29,6 +29,7 @@ from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.expansion import Point
 from service.store import lists, queue, sweep_tables
+from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
@@ -49,6 +50,7 @@ def submit_sweep(
         check_inputs(points, services)
 
     def work(session: Session) -> SweepRead:
+        require_room(session, user.user_id, len(points), most=services.settings.max_queued_per_user)
         row = queue.submit_sweep(
             session,
             owner_id=user.user_id,

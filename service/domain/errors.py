@@ -80,6 +80,12 @@ class IllegalTransition(Conflict):
     code = "illegal_transition"
 
 
+class QueueFull(Conflict):
+    """A user has as many runs waiting as one user may."""
+
+    code = "queue_full"
+
+
 class PreconditionFailed(ServiceError):
     """What is to be changed has changed since the client looked."""
 

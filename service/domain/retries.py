@@ -15,6 +15,9 @@ FREE: frozenset[FailureClass] = frozenset({"node_lost", "preempted", "ray_infra"
 COSTLY: frozenset[FailureClass] = frozenset({"host_oom", "storage", "lease_expired"})
 # Would only happen again: gpu_oom, nan_loss, user_error, timeout, internal_error.
 
+# Of a bad checkpoint to blame are the files, each a different one; and to be preempted is never the run's doing.
+_BLAMELESS: frozenset[FailureClass] = frozenset({"bad_checkpoint", "preempted"})
+
 RETRY_BUDGET = 3
 FREE_RETRY_CAP = 20
 NODES_TO_BLAME_THE_RUN = 3
@@ -51,9 +54,7 @@ def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
     if last not in FREE | COSTLY:
         return Verdict("fail", 0.0, f"{last} is not retried: it would happen again")
     nodes = {ended.node for ended in history if ended.failure_class == last and ended.node is not None}
-    if (
-        len(nodes) >= NODES_TO_BLAME_THE_RUN and last != "bad_checkpoint"
-    ):  # to blame are the files, each a different one
+    if len(nodes) >= NODES_TO_BLAME_THE_RUN and last not in _BLAMELESS:
         return Verdict("fail", 0.0, f"{last} on {len(nodes)} different nodes: the run is the cause, not a node")
     if last in FREE:
         spent = sum(ended.failure_class in FREE for ended in history)

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from prolu.spec import RunSpec, SweepSpec
+from service.domain.errors import QueueFull
 from service.domain.expansion import Point
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
@@ -25,6 +26,20 @@ class Submitted(NamedTuple):
     """A run that is in the queue now."""
 
     id: UUID
+
+
+def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | None) -> None:
+    """Raise QueueFull where the user would have more than `most` runs waiting; None lets everybody have as many as they like."""
+    if most is None:
+        return
+    waiting = session.scalars(
+        select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, RunRow.state == "queued")
+    ).one()
+    if waiting + adding > most:
+        raise QueueFull(
+            f"You have {waiting:,} runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "
+            "wait for some to start, cancel some, or ask the operator to raise PROLU_MAX_QUEUED_PER_USER."
+        )
 
 
 def submit_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,8 +14,8 @@ from prolu.spec.report import Failed, Progress
 from service.store import wishes
 from service.store.models import AttemptRow, RunRow, UserRow
 from service.store.users import ensure_user
-from tests.fixtures_api import Api
-from tests.service.api.work import submit, work_on
+from tests.fixtures_api import Api, running_api
+from tests.service.api.work import RUN, submit, sweep_body, work_on
 from tests.service.store.operations import claim, lose, see, settle
 from tests.service.store.operations import submit as submit_to_store
 from tests.service.store.specs import metric
@@ -138,3 +139,18 @@ def test_only_administrators_drain(api: Api) -> None:
     member = f"Bearer {api.token_of('eve')}"
     for verb in ("drain", "undrain"):
         assert api.post(f"/v1/nodes:{verb}", {"node": SMALL.name}, Authorization=member).status_code == 403
+
+
+def test_a_user_with_as_many_waiting_runs_as_may_be_submits_no_more(database_url: str, tmp_path: Path) -> None:
+    with running_api(tmp_path, database_url=database_url, max_queued_per_user=3) as api:
+        first = submit(api)["id"]
+        answer = api.post("/v1/sweeps", sweep_body(3))
+        assert (answer.status_code, answer.json()["code"]) == (409, "queue_full")
+        assert answer.json()["detail"].startswith(
+            "You have 1 runs waiting, this would add 3, and 3 may wait for one user; wait for some to start"
+        )
+        assert api.post("/v1/sweeps", sweep_body(2)).status_code == 201
+        assert api.post("/v1/runs", RUN).status_code == 409
+        assert api.post(f"/v1/runs/{first}:clone", {}).status_code == 409
+        other = f"Bearer {api.token_of('eve')}"
+        assert api.post("/v1/runs", RUN, Authorization=other).status_code == 201, "each user has a limit of their own"

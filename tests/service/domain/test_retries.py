@@ -71,6 +71,11 @@ def test_costly_failures_of_all_classes_share_one_budget() -> None:
     assert decide(past, jitter=0.5).move == "fail"
 
 
+def test_who_is_preempted_on_three_nodes_is_not_to_blame() -> None:
+    three = [Ended("preempted", "a"), Ended("preempted", "b"), Ended("preempted", "c")]
+    assert decide(three, jitter=0.5).move == "back_off"
+
+
 def test_one_class_on_three_nodes_blames_the_run() -> None:
     three = [Ended("node_lost", "a"), Ended("node_lost", "b"), Ended("node_lost", "c")]
     assert decide(three, jitter=0.5).move == "fail"
