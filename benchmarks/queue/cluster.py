@@ -33,7 +33,13 @@ class NoOpCluster:
         return set(self._actors)
 
     def start(
-        self, name: str, assignments: Sequence[Assignment], surroundings: Surroundings, resources: ResourcesSpec
+        self,
+        name: str,
+        assignments: Sequence[Assignment],
+        surroundings: Surroundings,
+        resources: ResourcesSpec,
+        *,
+        nodes: Sequence[str] = (),
     ) -> None:
         self._on_start(assignments[0].attempt.run_id, time.perf_counter())
         self._actors[name] = (assignments[0].attempt, None)
