@@ -137,7 +137,8 @@ def _apply(
         if seq <= attempt.last_seq:
             continue
         attempt.last_seq = seq
-        attempt.news_at = now
+        if not isinstance(report, LogLines):  # who only talks makes no progress
+            attempt.news_at = now
         if run.state == "starting":
             move(session, run, "begin", now=now, node=attempt.node)
         _write(session, run, attempt, report, now, rows)
