@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="the parts to measure")
     parser.add_argument("--small", action="store_true", help="small numbers, to try the benchmark itself")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # end the servers as after Ctrl-C
     found: dict[str, Any] = {}
     measured: dict[str, Any] = {}
     with databases() as both:
