@@ -30,6 +30,8 @@ _TURN_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _AHEAD_RUNS = 8
 _PROCESSES = 2
+_NUMBERS = ("submitted", "succeeded")
+_HARM = ("lost", "duplicated", "wrong")
 
 
 class Wishes(NamedTuple):
@@ -54,21 +56,23 @@ def run(wishes: Wishes) -> bool:
     _say(f"Training {len(work.runs)} runs undisturbed ...")
     expected = undisturbed(work.runs, processes=_PROCESSES)
     _say(f"... in {time.monotonic() - began:.0f} s")
-    results = {kind: _run_on(kind, work, expected, wishes) for kind in wishes.databases}
-    numbers = ("submitted", "succeeded", "lost", "duplicated", "wrong")
-    document: dict[str, Any] = {name: {kind: result[name] for kind, result in results.items()} for name in numbers}
-    document |= {"seed": wishes.seed, "runs": wishes.runs}
-    for name in ("seconds", "found", "disturbed", "attempts", "requests", "disk", "sleepers", "disturbances"):
-        document[name] = {kind: result[name] for kind, result in results.items()}
-    output = Path(wishes.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(document, indent=2) + "\n")
+    results: dict[Kind, dict[str, Any]] = {}
     for kind in wishes.databases:
-        told = ", ".join(f"{document[name][kind]} {name}" for name in numbers)
-        _say(f"{kind}: runs {told} ({document['seconds'][kind]:.0f} s)")
-        for sentence in document["found"][kind]:
+        results[kind] = result = _run_on(kind, work, expected, wishes)
+        _write(Path(wishes.output), wishes, results)
+        numbers = ", ".join(f"{result[name]} {name}" for name in (*_NUMBERS, *_HARM))
+        _say(f"{kind}: runs {numbers} ({result['seconds']:.0f} s)")
+        for sentence in result["found"]:
             _say(f"  {sentence}")
-    return all(not document[name][kind] for name in numbers[2:] for kind in wishes.databases)
+    return not any(result[name] for result in results.values() for name in _HARM)
+
+
+def _write(output: Path, wishes: Wishes, results: Mapping[Kind, Mapping[str, Any]]) -> None:
+    """Write what is known so far: every result by database."""
+    names = next(iter(results.values())).keys()
+    document: dict[str, Any] = {name: {kind: result[name] for kind, result in results.items()} for name in names}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({**document, "seed": wishes.seed, "runs": wishes.runs}, indent=2) + "\n")
 
 
 def _run_on(kind: Kind, work: Work, expected: Mapping[str, Undisturbed], wishes: Wishes) -> dict[str, Any]:

@@ -58,11 +58,12 @@ def judge(
     for run in rows.runs:
         attempts = rows.attempts[run.id]
         verdict.succeeded += run.state == "succeeded"
-        verdict.duplicated += [f"run {run.id} ({run.name}): {what}" for what in _doubles(run, attempts, rows)]
+        if doubles := _doubles(run, attempts, rows):
+            verdict.duplicated.append(f"run {run.id} ({run.name}): {'; '.join(doubles)}")
         if run.state != "succeeded":
             verdict.lost.append(f"run {run.id} ({run.name}) is {run.state}: {run.message}")
-        else:
-            verdict.wrong += [f"run {run.id} ({run.name}): {what}" for what in _errors(run, rows, expected, artifacts)]
+        elif errors := _errors(run, rows, expected, artifacts):
+            verdict.wrong.append(f"run {run.id} ({run.name}): {'; '.join(errors)}")
     verdict.duplicated += [what for sleeper in sleepers if (what := _of_sleeper(sleeper, seen))]
     return verdict
 
