@@ -37,7 +37,7 @@ from service.store.events import Settled
 from service.store.hub import Hub
 from service.store.planned import Planned
 from service.store.surroundings import Surroundings
-from service.store.users import ensure_local_token
+from service.store.users import Gate, ensure_local_token
 
 
 def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
@@ -49,6 +49,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         database=database,
         artifacts=Artifacts(settings.artifact_root),
         planned=Planned(database, settings.policy),
+        gate=Gate(database),
         surroundings=Surroundings(
             data_roots=settings.data_folders,
             url_roots=settings.data_urls,

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     max_queued_per_user: int | None = Field(default=None, ge=1)
     """Runs of one user that may wait at once; more are refused at submission. Default: no limit."""
     min_run_seconds: float = Field(default=600.0, ge=0)
-    """What an attempt of a preemptible run may train before it can be asked to make room."""
+    """What an attempt of a preemptible run may train before it can be stopped for others."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["text", "json"] = "text"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.counting import Metrics
@@ -17,7 +18,7 @@ from service.store.db import Database
 from service.store.events import Settled
 from service.store.planned import Planned
 from service.store.surroundings import Surroundings
-from service.store.users import Principal, authenticate
+from service.store.users import Gate, Principal
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Services:
     artifacts: Artifacts
     surroundings: Surroundings
     planned: Planned
+    gate: Gate
     streams: Streams
     settled: Settled
     metrics: Metrics
@@ -49,7 +51,7 @@ _bearer = HTTPBearer(
 )
 
 
-def authenticated(
+async def authenticated(
     services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Principal:
     """The user whose token the request carries. Raises Unauthenticated."""
@@ -57,8 +59,8 @@ def authenticated(
         raise Unauthenticated(
             "The request carries no bearer token; send `Authorization: Bearer TOKEN`, with the token of the service's token file."
         )
-    with services.database.look() as connection:
-        principal = authenticate(connection, credentials.credentials)
+    token = credentials.credentials
+    principal = services.gate.known(token) or await run_in_threadpool(services.gate.ask, token)
     if principal is None:
         raise Unauthenticated("The bearer token is unknown or revoked; take the one of the service's token file.")
     return principal
@@ -67,7 +69,9 @@ def authenticated(
 User = Annotated[Principal, Depends(authenticated)]
 
 
-def may_scrape(services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+async def may_scrape(
+    services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
     """Let a user pass, or anybody where the operator has opened the metrics. Raises Unauthenticated."""
     if not services.settings.metrics_open:
-        authenticated(services, credentials)
+        await authenticated(services, credentials)

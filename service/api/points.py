@@ -43,8 +43,7 @@ def all_refusals(points: Sequence[Point], services: Services) -> list[Mistake]:
 
 def _refused(points: Sequence[Point], services: Services) -> Iterator[tuple[Point, list[Mistake]]]:
     """Look up what the points name, each different thing once, and yield those with something wrong."""
-    with services.database.read() as session:
-        offers = nodes.believed_nodes(session)
+    offers = nodes.believed_nodes(services.database)
     surroundings = services.surroundings.for_one_request()
     for point in points:
         if mistakes := check_memory(point.spec):

@@ -153,8 +153,7 @@ def _changed(services: Services, other: RunRead, body: CloneRequest) -> RunSpec:
         spec = change(other.spec.model_dump(mode="json"), body.set, name=name)
     except SpecError as error:
         raise invalid(error.mistakes) from None
-    with services.database.read() as session:
-        offers = nodes.believed_nodes(session)
+    offers = nodes.believed_nodes(services.database)
     mistakes = check_memory(spec) + inputs.check(spec, services.surroundings, offers)
     if mistakes:
         raise invalid([Mistake(place_of_change(body.set, found.location), found.sentence) for found in mistakes])

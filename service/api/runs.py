@@ -53,8 +53,7 @@ def submit_run(
     tier = tiers.allowed(body.tier, is_admin=user.is_admin)
 
     def check() -> None:
-        with services.database.read() as session:
-            offers = nodes.believed_nodes(session)
+        offers = nodes.believed_nodes(services.database)
         mistakes = check_memory(body.spec) + inputs.check(body.spec, services.surroundings, offers)
         if mistakes:
             raise invalid(mistakes, "spec")
@@ -69,7 +68,7 @@ def submit_run(
             priority=body.priority,
             preemptible=body.preemptible,
         )
-        return lists.run(session, row.id)
+        return lists.submitted(row.columns, body.spec, owner=user.name)
 
     request = ("POST /v1/runs", body)
     answer = once(services, user, idempotency_key, request, check=check, work=work, answer_type=RunRead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,12 @@ def run(session: Session, run_id: UUID) -> RunRead:
     if found is None:
         raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
     return RunRead(**_summary(found), spec=RunSpec.model_validate(found.spec))
+
+
+def submitted(columns: Mapping[str, Any], spec: RunSpec, *, owner: str) -> RunRead:
+    """A run that was just submitted, from what was written of it: as `run` would read it."""
+    shown = {name: columns.get(name) for name in _SHOWN} | {"owner": owner, "superseded": False}
+    return RunRead(**shown, tier=tiers.NAMES[columns["tier"]], progress=None, spec=spec)
 
 
 def runs(

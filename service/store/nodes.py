@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Select, delete, func, select, true
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
 from service.domain.errors import NotFound
-from service.store.db import database_now
-from service.store.lease import last_sign_of_life
-from service.store.models import DrainRow, NodeRow
+from service.store.db import Database, database_now
+from service.store.models import DispatcherRow, DrainRow, NodeRow
 
 _BELIEVED_SECONDS = 30
 
@@ -81,12 +81,29 @@ def _require(session: Session, name: str) -> NodeRead:
     return found
 
 
-def believed_nodes(session: Session) -> list[NodeRead]:
-    """Give the nodes while the dispatcher lives; none once it was silent for 30 seconds, since the cluster may be another."""
-    seen_at = last_sign_of_life(session)
-    if seen_at is None or database_now(session) - seen_at > timedelta(seconds=_BELIEVED_SECONDS):
-        return []
-    return nodes(session)
+def believed_nodes(database: Database) -> list[NodeRead]:
+    """Give the nodes while the dispatcher lives; none once it was silent for 30 seconds, since the cluster may be another.
+
+    One statement: every submission asks.
+    """
+    with database.look() as connection:
+        rows = connection.execute(_BELIEVED_ON_SQLITE if database.is_sqlite else _BELIEVED).mappings().all()
+    return [NodeRead(**{name: row[name] for name in NodeRead.model_fields}) for row in rows if row["name"] is not None]
+
+
+def _believed(now: ColumnElement[datetime]) -> Select[Any]:
+    believed = DispatcherRow.seen_at > now
+    return (
+        select(*_NODES.selected_columns)
+        .select_from(DispatcherRow)
+        .where(believed)
+        .outerjoin(NodeRow, true())
+        .outerjoin(DrainRow, DrainRow.node == NodeRow.name)
+    )
+
+
+_BELIEVED = _believed(func.clock_timestamp() - timedelta(seconds=_BELIEVED_SECONDS))
+_BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{_BELIEVED_SECONDS} seconds"))
 
 
 def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:

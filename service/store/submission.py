@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -26,6 +26,8 @@ class Submitted(NamedTuple):
     """A run that is in the queue now."""
 
     id: UUID
+    columns: Mapping[str, Any]
+    """What was written of it; columns that are left out are null, or at the defaults of the model."""
 
 
 def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | None) -> None:
@@ -69,7 +71,7 @@ def submit_run(
     connection.execute(_ADD_RUN, run)
     detail = {} if cloned_from is None else {"cloned_from": str(cloned_from)}
     connection.execute(_ADD_EVENT, _submitted(run_id, now, detail))
-    return Submitted(run_id)
+    return Submitted(run_id, run)
 
 
 def submit_sweep(

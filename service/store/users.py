@@ -10,6 +10,8 @@ import hmac
 import os
 import re
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -19,7 +21,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from service.settings import Settings
-from service.store.db import database_now, insert_new
+from service.store.db import Database, database_now, insert_new
 from service.store.models import TokenRow, UserRow
 
 ADMIN = "admin"
@@ -55,6 +57,35 @@ def authenticate(connection: Connection | Session, token: str) -> Principal | No
     if row is None or not hmac.compare_digest(row.sha256, digest):
         return None
     return Principal(row.id, row.name, row.role)
+
+
+class Gate:
+    """Who a token belongs to, asked of the database once a second at most: so long a revoked token may live on."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, tuple[float, Principal]] = {}
+
+    def known(self, token: str) -> Principal | None:
+        """The user, if that was asked within the last second. Asks nothing."""
+        asked_at, principal = self._known.get(_sha256(token), (float("-inf"), None))
+        return principal if self._clock() - asked_at < _BELIEVED_SECONDS else None
+
+    def ask(self, token: str) -> Principal | None:
+        """The user by the database; None for a token that is unknown or revoked."""
+        asked_at = self._clock()
+        with self._database.look() as connection:
+            principal = authenticate(connection, token)
+        if principal is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[_sha256(token)] = asked_at, principal
+        return principal
+
+
+_BELIEVED_SECONDS = 1.0
+_MOST_KNOWN = 10_000
 
 
 def ensure_user(session: Session, name: str, *, role: str = "member") -> UUID:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from prolu.client.wire import (
     AttemptRead,
@@ -285,3 +285,28 @@ def test_a_refused_submission_leaves_nothing_behind(api: Api) -> None:
     with api.database.read() as session:
         for table in (RunRow, EventRow, IdempotencyRow):
             assert session.scalar(select(func.count()).select_from(table)) == 0
+
+
+def test_the_answer_to_a_submission_is_what_is_read_afterwards(api: Api) -> None:
+    for key in (None, "k"):
+        body = {**RUN, "priority": 70, "tier": "low", "preemptible": True}
+        made = api.post("/v1/runs", body, **({"Idempotency_Key": key} if key else {})).json()
+        assert made == api.get(f"/v1/runs/{made['id']}").json()
+
+
+def test_a_token_is_asked_of_the_database_once_a_second_at_most(api: Api) -> None:
+    asked: list[str] = []
+
+    def remember(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "FROM tokens" in statement:
+            asked.append(statement)
+
+    api.get("/v1/me")
+    event.listen(api.database.engine, "before_cursor_execute", remember)
+    for _ in range(3):
+        assert api.get("/v1/me").status_code == 200
+    assert len(asked) <= 1
+    for _ in range(2):
+        assert api.http.get("/v1/me", headers={"Authorization": "Bearer nobody"}).status_code == 401
+    assert len(asked) >= 2, "who is unknown is asked for every time"
+    event.remove(api.database.engine, "before_cursor_execute", remember)

@@ -215,7 +215,7 @@ def test_a_node_of_a_dispatcher_that_is_gone_refuses_nothing(api: Api) -> None:
     asks = {"gpus": 1.0, "cpus": 64}
     with api.database.begin() as session:
         see(session, NodeRead(name="small", cpus=1, gpus=0, memory_gb=4))
-        session.execute(update(DispatcherRow).values(seen_at=database_now(session) - timedelta(seconds=29)))
+        session.execute(update(DispatcherRow).values(seen_at=database_now(session) - timedelta(seconds=20)))
     assert api.post("/v1/runs", {"spec": {**RUN["spec"], "resources": asks}}).status_code == 422
     assert api.post("/v1/sweeps", sweep_body(grid={"resources.cpus": [64]})).status_code == 422
     with api.database.begin() as session:
