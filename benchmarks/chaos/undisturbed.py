@@ -6,6 +6,7 @@ A run's digest names what it trains, so weights are looked up by it.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,8 @@ from prolu.spec import RunSpec
 from prolu.spec.report import CheckpointWritten, MetricPoint, Report, Succeeded
 
 WEIGHTS = "sae.safetensors"
-_SECONDS = 600
+_SECONDS = 1_800
+_AS_NICE_AS_RAY = 15
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Undisturbed:
 def undisturbed(specs: Iterable[RunSpec], *, processes: int) -> dict[str, Undisturbed]:
     """Train every spec to its end; what came of it by digest."""
     different = {spec.digest(): spec.model_dump_json() for spec in specs}
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=os.nice, initargs=(_AS_NICE_AS_RAY,)) as pool:
         results = pool.map(_train, different.values(), timeout=_SECONDS)
         return dict(zip(different, results, strict=True))
 
