@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -54,12 +55,17 @@ class RunSpec(Spec):
 
         What the language gained later counts only where it is not at its default, so that old digests stay what they were.
         """
-        canonical = self.model_dump(mode="json", exclude={"name", "limits"})
-        for part, field, default in _GAINED_LATER:
-            if canonical[part][field] == default:
-                del canonical[part][field]
-        return digest_of(canonical)
+        return digest_of_document(self.model_dump(mode="json"))
 
     def data_digest(self) -> str:
         """Return the sha256 of the data part alone: equal digests read equal activations."""
         return digest_of(self.data.model_dump(mode="json"))
+
+
+def digest_of_document(document: Mapping[str, Any]) -> str:
+    """Return the digest of a run from its JSON form, `RunSpec.model_dump(mode="json")`."""
+    canonical = {part: value for part, value in document.items() if part not in ("name", "limits")}
+    for part, field, default in _GAINED_LATER:
+        if canonical[part][field] == default:
+            canonical[part] = {name: value for name, value in canonical[part].items() if name != field}
+    return digest_of(canonical)

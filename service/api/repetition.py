@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -10,8 +11,8 @@ from fastapi import Header
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from prolu.spec import digest_of
 from service.api.context import Services
+from service.domain.errors import ServiceError
 from service.store import idempotency
 from service.store.users import Principal
 
@@ -52,21 +53,20 @@ def once(
         with services.database.begin() as session:
             return work(session)
     path, body = request
-    body_sha256 = digest_of([path, body.model_dump(mode="json")])
+    body_sha256 = hashlib.sha256(f"{path}\n{body.model_dump_json()}".encode()).hexdigest()
 
     def kept_answer() -> Answer | None:
         with services.database.look() as connection:
             kept = idempotency.kept_answer(connection, principal.user_id, key, body_sha256)
         return None if kept is None else answer_type.model_validate(kept)
 
-    if (kept := kept_answer()) is not None:
-        return kept
-    check()
+    # Nearly every request is the first of its key: it is done as such, and what stands in its way tells whether it is not.
     try:
+        check()
         with services.database.begin() as session:
             answer = work(session)
             idempotency.keep(session, principal.user_id, key, body_sha256, answer.model_dump(mode="json"))
-    except idempotency.KeyTaken:
+    except (ServiceError, idempotency.KeyTaken):
         if (kept := kept_answer()) is None:
             raise
         return kept

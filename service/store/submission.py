@@ -11,7 +11,8 @@ from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from prolu.spec import RunSpec, SweepSpec
+from prolu.spec import RunSpec, SweepSpec, digest_of
+from prolu.spec.run import digest_of_document
 from service.domain.errors import QueueFull
 from service.domain.expansion import Point
 from service.store.db import database_now
@@ -57,7 +58,7 @@ def submit_run(
     """Add one run to the queue."""
     now, run_id = database_now(session), uuid7()
     run = {
-        **_columns(spec, spec.digest()),
+        **_columns(spec),
         "id": run_id,
         "owner_id": owner_id,
         "tier": tier,
@@ -118,7 +119,7 @@ def _submitted(run_id: UUID, now: datetime, detail: dict[str, str]) -> dict[str,
 
 def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> dict[str, Any]:
     return {
-        **_columns(point.spec, point.digest),
+        **_columns(point.spec),
         "id": uuid7(),
         "owner_id": sweep.owner_id,
         "sweep_id": sweep.id,
@@ -133,12 +134,13 @@ def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> di
     }
 
 
-def _columns(spec: RunSpec, digest: str) -> dict[str, Any]:
+def _columns(spec: RunSpec) -> dict[str, Any]:
+    document = spec.model_dump(mode="json")
     return {
         "name": spec.name,
-        "digest": digest,
-        "data_digest": spec.data_digest(),
-        "spec": spec.model_dump(mode="json"),
+        "digest": digest_of_document(document),
+        "data_digest": digest_of(document["data"]),
+        "spec": document,
         "ranks": spec.resources.ranks,
         "cpus": spec.resources.cpus,
         "gpus": spec.resources.gpus,
