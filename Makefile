@@ -100,7 +100,7 @@ bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length o
 	$(BIN)/python benchmarks/science.py --sweep benchmarks/penalty.yaml --to build/penalty --data build/science/data
 
 .PHONY: chaos
-chaos: install  ## Train small runs while everything around them is killed, stopped or full, half an hour; counts go to build/bench/chaos.json
+chaos: install  ## Train small runs while everything around them is killed, stopped or full, a quarter of an hour; counts go to build/bench/chaos.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
 .PHONY: bench-queue
