@@ -184,7 +184,7 @@ def test_an_unknown_address_is_not_found(quick_api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [f"/v1/runs/{UUID(int=7)}:explode", "/v1/runs/7:explode", f"/v1/sweeps/{UUID(int=7)}:cancel", "/v1/runs:x"]
+    "path", [f"/v1/runs/{UUID(int=7)}:explode", "/v1/runs/7:explode", f"/v1/sweeps/{UUID(int=7)}:explode", "/v1/runs:x"]
 )
 def test_an_unknown_verb_is_not_found(quick_api: Api, path: str) -> None:
     assert path in problem_of(quick_api.post(path), 404, "not_found").detail
