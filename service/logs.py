@@ -20,7 +20,7 @@ def configure(*, level: str, style: str) -> None:
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         mask_secrets,
@@ -38,9 +38,11 @@ def configure(*, level: str, style: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("httpx", "httpcore", "alembic", "botocore", "aiobotocore", "s3fs", "fsspec"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # Past the standard library: the service writes a line for every request.
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, shown],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 

@@ -25,7 +25,8 @@ from prolu.client.wire import Page, Problem
 Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int | None]
 
-ATTEMPTS = 4
+# Who reads can ask again; what was to be submitted is worth the wait until a service that was killed is back.
+ATTEMPTS, ATTEMPTS_TO_WRITE = 4, 7
 _FIRST_DELAY_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 20.0
 _PAGE = 100
@@ -126,9 +127,9 @@ class Http:
             headers["Content-Type"] = "application/json"
         known = {name: value for name, value in (params or {}).items() if value is not None}
         request = self._http.build_request(method, path, params=known, content=content, headers=headers)
-        left = _LONGEST_WAIT_SECONDS
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS or left <= 0
+        left, attempts = _LONGEST_WAIT_SECONDS, ATTEMPTS if method == "GET" else ATTEMPTS_TO_WRITE
+        for attempt in range(1, attempts + 1):
+            last = attempt == attempts or left <= 0
             try:
                 response = self._http.send(request, stream=stream)
                 if not response.is_success:

@@ -53,7 +53,7 @@ def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
     last = history[-1].failure_class
     if last not in FREE | COSTLY:
         return Verdict("fail", 0.0, f"{last} is not retried: it would happen again")
-    nodes = {ended.node for ended in history if ended.failure_class == last and ended.node is not None}
+    nodes = {_machine(ended.node) for ended in history if ended.failure_class == last and ended.node is not None}
     if len(nodes) >= NODES_TO_BLAME_THE_RUN and last not in _BLAMELESS:
         return Verdict("fail", 0.0, f"{last} on {len(nodes)} different nodes: the run is the cause, not a node")
     if last in FREE:
@@ -70,6 +70,11 @@ def decide(history: Sequence[Ended], *, jitter: float) -> Verdict:
         return Verdict("fail", 0.0, f"all {RETRY_BUDGET} retries are used up")
     pause = pause_seconds(spent - 1, jitter=jitter)
     return Verdict("back_off", pause, f"retry {spent} of {RETRY_BUDGET} in {pause:.0f} s")
+
+
+def _machine(node: str) -> str:
+    """The address in a node's name, `address/id`: a machine that is started again has another id and is no other machine."""
+    return node.partition("/")[0]
 
 
 def pause_seconds(n: int, *, jitter: float) -> float:

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, literal, make_url, text
+from sqlalchemy import URL, Connection, DateTime, Engine, create_engine, event, literal, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.functions import FunctionElement
 
 _BUSY_SECONDS = 30
 _WRITES, _ALONE = "prolu_writes", "prolu_alone"
@@ -131,6 +133,23 @@ def database_now(session: Session) -> datetime:
 _SQLITE_NOW = text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
 # Not now(): that is when the transaction began, which may have waited for locks since.
 _POSTGRESQL_NOW = text("SELECT clock_timestamp()")
+
+
+class clock(FunctionElement[datetime]):  # noqa: N801 as SQLAlchemy's own functions are named
+    """The same clock within a statement, where the statement began."""
+
+    type = DateTime(timezone=True)
+    inherit_cache = True
+
+
+@compiles(clock, "sqlite")
+def _clock_of_sqlite(_: clock, __: Any, **___: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # with as many digits as SQLAlchemy writes
+
+
+@compiles(clock, "postgresql")
+def _clock_of_postgresql(_: clock, __: Any, **___: Any) -> str:
+    return "statement_timestamp()"
 
 
 def insert_new(session: Session, table: type[DeclarativeBase], row: Mapping[str, Any], *, key: Sequence[str]) -> bool:

@@ -15,11 +15,12 @@ from prolu.spec import RunSpec, SweepSpec, digest_of
 from prolu.spec.run import digest_of_document
 from service.domain.errors import QueueFull
 from service.domain.expansion import Point
-from service.store.db import database_now
+from service.store.db import clock, database_now
 from service.store.models import EventRow, RunRow, SweepRow
 
 # Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
 _ADD_RUN = insert(cast("Table", RunRow.__table__))
+_ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock()).returning(RunRow.created_at)
 _ADD_EVENT = insert(cast("Table", EventRow.__table__))
 
 
@@ -56,7 +57,7 @@ def submit_run(
     cloned_from: UUID | None = None,
 ) -> Submitted:
     """Add one run to the queue."""
-    now, run_id = database_now(session), uuid7()
+    run_id = uuid7()
     run = {
         **_columns(spec),
         "id": run_id,
@@ -65,11 +66,10 @@ def submit_run(
         "priority": priority,
         "preemptible": preemptible,
         "cloned_from": cloned_from,
-        "created_at": now,
-        "waiting_since": now,
     }
     connection = session.connection()
-    connection.execute(_ADD_RUN, run)
+    now = connection.execute(_ADD_RUN_NOW, run).scalar_one()
+    run |= {"created_at": now, "waiting_since": now}
     detail = {} if cloned_from is None else {"cloned_from": str(cloned_from)}
     connection.execute(_ADD_EVENT, _submitted(run_id, now, detail))
     return Submitted(run_id, run)

@@ -17,7 +17,7 @@ from prolu.client.errors import (
     Unauthorized,
     UnreadableAnswer,
 )
-from prolu.client.http import ATTEMPTS, Http, path_id
+from prolu.client.http import ATTEMPTS, ATTEMPTS_TO_WRITE, Http, path_id
 from prolu.client.locate import Place
 from prolu.client.wire import VersionRead
 
@@ -135,6 +135,15 @@ def test_after_the_last_attempt_the_sentence_names_the_address_and_what_to_do() 
     ):
         http.get("/v1/version", VersionRead)
     assert len(transport.requests) == ATTEMPTS
+
+
+def test_what_is_submitted_is_tried_for_as_long_as_a_killed_service_takes_to_come_back() -> None:
+    http, transport, naps = connect(*[httpx.ConnectError("refused")] * ATTEMPTS_TO_WRITE)
+    with pytest.raises(ConnectionFailed):
+        http.post("/v1/version", VersionRead)
+    assert len(transport.requests) == ATTEMPTS_TO_WRITE
+    assert 12 < sum(naps.seconds) <= 20
+    assert len({request.headers["Idempotency-Key"] for request in transport.requests}) == 1
 
 
 def test_an_answer_that_does_not_pass_becomes_its_error_after_the_last_attempt() -> None:

@@ -59,12 +59,12 @@ def test_the_level_holds(written: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_lines_about_an_attempt_carry_its_run_and_epoch_whoever_logs_them(written: io.StringIO, style: str) -> None:
+def test_lines_about_an_attempt_carry_its_run_and_epoch_whoever_logs_them(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
     structlog.reset_defaults()
+    monkeypatch.setattr("sys.stderr", written)
     logs.configure(level="info", style=style)
-    (handler,) = logging.getLogger().handlers
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(written)
     with logs.about(UUID(int=7), 3):
         structlog.get_logger("ours").info("one")
         logging.getLogger("a.library").warning("two")

@@ -71,6 +71,15 @@ def test_costly_failures_of_all_classes_share_one_budget() -> None:
     assert decide(past, jitter=0.5).move == "fail"
 
 
+def test_one_machine_that_was_started_three_times_is_one_node() -> None:
+    three = [Ended("node_lost", f"10.0.0.1/{start}") for start in ("aaaa", "bbbb", "cccc")]
+    assert decide(three, jitter=0.5).move == "back_off"
+    assert (
+        decide([*three[:1], Ended("node_lost", "10.0.0.2/a"), Ended("node_lost", "10.0.0.3/a")], jitter=0.5).move
+        == "fail"
+    )
+
+
 def test_who_is_preempted_on_three_nodes_is_not_to_blame() -> None:
     three = [Ended("preempted", "a"), Ended("preempted", "b"), Ended("preempted", "c")]
     assert decide(three, jitter=0.5).move == "back_off"
