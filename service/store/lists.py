@@ -58,7 +58,9 @@ def runs(
     if states:
         statement = statement.where(RunRow.state.in_(states))
     if owner is not None:
-        statement = statement.where(UserRow.name == owner)
+        # Of one owner the runs are in order in an index; a join would have all of them sorted.
+        owner_id = select(UserRow.id).where(UserRow.name == owner).scalar_subquery()
+        statement = statement.where(RunRow.owner_id == owner_id)
     if sweep_id is not None:
         statement = statement.where(RunRow.sweep_id == sweep_id)
     if cursor is not None:

@@ -22,6 +22,7 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     "settle": queue.settle,
     "the live runs": lists.live_runs,
     "the newest runs": lambda session: lists.runs(session, limit=100, cursor=None),
+    "the newest runs of an owner": lambda session: lists.runs(session, owner="ada", limit=100, cursor=None),
     "the newest runs of a state": lambda session: lists.runs(session, states=["failed"], limit=100, cursor=None),
 }
 
@@ -59,6 +60,6 @@ def test_no_question_walks_through_all_runs(sqlite_template: Path, name: str) ->
     assert [step for step in plans(sqlite_template, ASKED[name]) if step in _WALKS] == []
 
 
-@pytest.mark.parametrize("name", ["the newest runs"])
+@pytest.mark.parametrize("name", ["the newest runs", "the newest runs of an owner"])
 def test_the_order_of_a_long_list_comes_from_an_index(sqlite_template: Path, name: str) -> None:
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans(sqlite_template, ASKED[name])
