@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import ray
+import ray.exceptions
 import ray.util
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
@@ -25,7 +26,7 @@ from workers.gang import Member, Seat
 from workers.lines import Lines, Loss
 from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
 
-__all__ = ["CannotStart", "Cluster", "Loss", "RayCluster", "TrainingActor"]
+__all__ = ["CLUSTER_LOST", "CannotStart", "Cluster", "Loss", "RayCluster", "TrainingActor"]
 
 _GIB = 2**30
 _ACCELERATOR = "accelerator_type:"
@@ -33,6 +34,10 @@ _ACCELERATOR = "accelerator_type:"
 _TOUCH = 0.001
 # How the actors of ranks but the first are named, after the first one.
 _RANK = re.compile(r"-r\d+$")
+
+
+# What Ray raises where its head or our connection to it is out of reach, for a moment or for good.
+CLUSTER_LOST: tuple[type[Exception], ...] = (ray.exceptions.RayError, ConnectionError, TimeoutError)
 
 
 class CannotStart(Exception):

@@ -11,16 +11,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.settings import Settings
 from service.store import lease, nodes, queue, situation
 from service.store.db import Database, database_now
 from service.store.live import LiveAttempt, live
-from workers.cluster import Cluster
+from workers.cluster import CLUSTER_LOST, Cluster
 from workers.hearing import Listener, first_line
 from workers.metrics import DispatcherMetrics
 from workers.starting import Starter
@@ -28,8 +30,11 @@ from workers.stopping import Ender
 
 log = structlog.get_logger(__name__)
 
-_DATABASE_LOST = (OperationalError, InterfaceError, PoolTimeout)
+_DATABASE_LOST = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 _DATABASE_RETRY_SECONDS = 2.0
+_CLUSTER_LOST_SECONDS = 60.0
+# What PostgreSQL says to one of two who wait for each other, or whose picture has changed: to try again.
+_AGAIN = frozenset({"40P01", "40001", "55P03"})
 # Between two polls the dispatcher looks so often whether something was submitted or wished.
 _BELL_SECONDS = 0.1
 # The lead is renewed while this share of it is left.
@@ -54,16 +59,18 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics or DispatcherMetrics()
         self._listener = Listener(database, cluster, settings, self._metrics)
-        self._ender = Ender(database, cluster, self._listener, settings)
+        self._ender = Ender(database, cluster, self._listener, settings, clock)
         self._starter = Starter(database, cluster, settings, self._metrics, clock)
         self._draining = False
         self._live_at_last_look = 0
-        self._seen_event = -1
+        self._seen_event: tuple[int, int] | None = None
         self._term: int | None = None
         self._leads_until = float("-inf")
         # Leases that ran out while nobody could renew them (no dispatcher, no database) prove nothing;
         # attempts get one lease's time to be heard before they are reaped.
         self._hearing_since = clock()
+        self._heard_at: tuple[float, datetime] | None = None
+        self._cluster_lost_since: float | None = None
 
     def run(self, ended: threading.Event) -> None:
         """Tick until `ended` is set, then drain or leave the attempts alone, by the settings. A lost database is waited for."""
@@ -89,6 +96,8 @@ class Dispatcher:
         known = self._cluster.names()
         with self._database.read() as session:
             attempts = live(session)
+            now = database_now(session)
+        self._notice_sleep(now)
         self._end_strangers(known, attempts)
         self._listener.hear(attempts)
         self._reap()
@@ -107,12 +116,28 @@ class Dispatcher:
                 if self._term is not None and self._somebody_rang():
                     self._serve()
         except _DATABASE_LOST as error:
+            if _is_again(error):
+                log.info("transaction_again", error=first_line(error))
+                return True
             log.warning("database_unavailable", error=first_line(error))
             self._hearing_since = self._clock()
-            self._listener.keep_company()
+            with suppress(*CLUSTER_LOST):
+                self._listener.keep_company()
             ended.wait(_DATABASE_RETRY_SECONDS)
             return False
+        except CLUSTER_LOST as error:
+            self._wait_for_the_cluster(error, ended)
+            return False
+        self._cluster_lost_since = None
         return True
+
+    def _wait_for_the_cluster(self, error: Exception, ended: threading.Event) -> None:
+        """Wait a little; raise what Ray said where it has been out of reach for too long: a new process connects anew."""
+        self._cluster_lost_since = self._cluster_lost_since or self._clock()
+        if self._clock() - self._cluster_lost_since > _CLUSTER_LOST_SECONDS:
+            raise error
+        log.warning("cluster_unavailable", error=first_line(error))
+        ended.wait(_DATABASE_RETRY_SECONDS)
 
     def _leads(self) -> bool:
         """Whether this dispatcher leads, by a lease that it renews in time."""
@@ -146,6 +171,15 @@ class Dispatcher:
         with self._database.read() as session:
             return situation.last_event(session) != self._seen_event
 
+    def _notice_sleep(self, now: datetime) -> None:
+        """Whoever was stopped, or slept with its machine, has heard nobody meanwhile, though it still leads."""
+        heard, self._heard_at = self._heard_at, (self._clock(), now)
+        if heard is None:
+            return
+        gap = max(self._clock() - heard[0], (now - heard[1]).total_seconds())
+        if gap > self._settings.lease_seconds / 4 + self._settings.poll_seconds:
+            self._hearing_since = self._clock()
+
     def _end_strangers(self, known: set[str], attempts: list[LiveAttempt]) -> None:
         """Kill actors whose attempt is over. `known` was read before `attempts`; an attempt comes before its actor."""
         wanted = {attempt.actor_name for attempt in attempts}
@@ -174,6 +208,16 @@ class Dispatcher:
             attempts = live(session)
             now = database_now(session)
         self._live_at_last_look = len(attempts)
-        self._ender.end_those_due(attempts, now=now, evicted=evicted, everybody=self._draining)
+        self._ender.end_those_due(
+            attempts,
+            now=now,
+            listened_seconds=self._clock() - self._hearing_since,
+            evicted=evicted,
+            everybody=self._draining,
+        )
         if not self._draining:
             self._starter.start(anew=changed)
+
+
+def _is_again(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _AGAIN

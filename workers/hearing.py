@@ -82,6 +82,8 @@ class Listener:
                 message=loss.message,
                 exit_cause=loss.exit_cause,
             )
+        if state is not None:
+            self._metrics.ended("lost", loss.failure_class)
         log.warning(
             "attempt_lost",
             run_id=str(attempt.run_id),
@@ -95,6 +97,7 @@ class Listener:
     def end_actor(self, name: str) -> None:
         """End an actor's process, done or not."""
         self._cluster.kill(name)
+        self._last_heard = [attempt for attempt in self._last_heard if attempt.actor_name != name]
         self._metrics.killed()
 
     def _present(self, attempt: LiveAttempt) -> bool:

@@ -62,7 +62,7 @@ class Lines:
         """
         asked = set(self._polls.values())
         for name, ack in acks.items():
-            if name not in asked:
+            if name not in asked and name in self._handles:  # not in hand: it has been ended meanwhile
                 self._polls[self._handles[name].poll.remote(dict(ack))] = name
         deadline = time.monotonic() + timeout
         while self._polls:

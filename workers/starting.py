@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import structlog
 
-from service.domain.planning import Plan
+from prolu.spec.report import FailureClass
+from service.domain.planning import Plan, Preemption
 from service.settings import Settings
 from service.store import queue, situation
 from service.store.db import Database
 from service.store.queue import Claim
-from workers.cluster import CannotStart, Cluster
+from workers.cluster import CLUSTER_LOST, CannotStart, Cluster
 from workers.hearing import first_line
 from workers.messages import Assignment, Attempt, Surroundings
 from workers.metrics import DispatcherMetrics
@@ -39,7 +40,7 @@ class Starter:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._planned_event = -1
+        self._planned_event: tuple[int, int] | None = None
         self._planned_at = float("-inf")
 
     def start(self, *, anew: bool = False) -> None:
@@ -72,12 +73,16 @@ class Starter:
                 lease_seconds=self._settings.lease_seconds,
                 nodes=chosen,
             )
-            for preemption in plan.preemptions:
-                epoch = queue.epoch_of(session, preemption.run_id)
-                queue.mark_stopping(
-                    session, preemption.run_id, epoch, reason="preempt", message=f"It {preemption.reason}."
-                )
+        for preemption in plan.preemptions:
+            self._make_room(preemption)
         return claims
+
+    def _make_room(self, preemption: Preemption) -> None:
+        """Note that a live run stops for another. Alone, since whoever locks many runs locks them in order of their ids."""
+        with self._database.begin() as session:
+            epoch = queue.epoch_of(session, preemption.run_id)
+            message = f"It {preemption.reason}."
+            queue.mark_stopping(session, preemption.run_id, epoch, reason="preempt", message=message)
 
     def _start_actor(self, claim: Claim) -> None:
         attempt = Attempt(str(claim.run_id), claim.epoch)
@@ -89,10 +94,15 @@ class Starter:
             )
             self._metrics.started()
         except CannotStart as error:
-            log.error("cannot_start", run_id=attempt.run_id, epoch=attempt.epoch, why=str(error))
-            message = f"Ray does not start a worker with these resources: {first_line(error)}"
-            with self._database.begin() as session:
-                queue.lose(session, claim.run_id, claim.epoch, failure_class="user_error", message=message)
+            self._give_up(claim, "user_error", f"Ray does not start a worker with these resources: {first_line(error)}")
+        except CLUSTER_LOST as error:
+            self._give_up(claim, "ray_infra", f"Ray did not take the order for a worker: {first_line(error)}")
+
+    def _give_up(self, claim: Claim, failure_class: FailureClass, message: str) -> None:
+        log.error("cannot_start", run_id=str(claim.run_id), epoch=claim.epoch, why=message)
+        with self._database.begin() as session:
+            queue.lose(session, claim.run_id, claim.epoch, failure_class=failure_class, message=message)
+        self._metrics.ended("lost", failure_class)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(

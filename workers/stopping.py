@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,21 +35,43 @@ class _Cause:
 class Ender:
     """Asks each attempt that has to end, once, and ends those by force that do not within the grace."""
 
-    def __init__(self, database: Database, cluster: Cluster, listener: Listener, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cluster: Cluster,
+        listener: Listener,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._cluster = cluster
         self._listener = listener
         self._settings = settings
-        self._asked: set[Attempt] = set()
+        self._clock = clock
+        # When this dispatcher asked. One before it may have noted a wish to stop, and died before it asked.
+        self._asked: dict[Attempt, float] = {}
 
     def end_those_due(
-        self, live: Sequence[LiveAttempt], *, now: datetime, evicted: Collection[str], everybody: bool
+        self,
+        live: Sequence[LiveAttempt],
+        *,
+        now: datetime,
+        listened_seconds: float,
+        evicted: Collection[str],
+        everybody: bool,
     ) -> None:
-        """Ask or end what has to end: `evicted` names nodes that are cleared, `everybody` clears them all."""
-        self._asked &= {_key(attempt) for attempt in live}
+        """Ask or end what has to end: `evicted` names nodes that are cleared, `everybody` clears them all.
+
+        What was not said while nobody listened (no dispatcher, no database) proves nothing: silence counts for at most
+        `listened_seconds`.
+        """
+        here = {_key(attempt) for attempt in live}
+        self._asked = {key: at for key, at in self._asked.items() if key in here}
         for attempt in live:
             age = (now - attempt.started_at).total_seconds()
+            age = min(age, listened_seconds) if attempt.state == "starting" else age
             silent = (now - (attempt.news_at or attempt.started_at)).total_seconds()
+            silent = min(silent, listened_seconds)
             over = overrun(attempt.state, self._limits(attempt), age_seconds=age, silent_seconds=silent)
             if over is not None and over.limit == "start":
                 self._listener.lose(attempt, Loss("ray_infra", over.sentence))
@@ -57,7 +80,7 @@ class Ender:
             if cause is None and over is not None:
                 cause = _Cause("timeout", over.sentence)
             if cause is not None:
-                self._end(attempt, cause, now)
+                self._end(attempt, cause)
 
     def _limits(self, attempt: LiveAttempt) -> Limits:
         return Limits(
@@ -79,7 +102,7 @@ class Ender:
             return None
         return _Cause("preempt", "Its node is being cleared.")
 
-    def _end(self, attempt: LiveAttempt, cause: _Cause, now: datetime) -> None:
+    def _end(self, attempt: LiveAttempt, cause: _Cause) -> None:
         if attempt.state == "starting" and attempt.news_at is None:
             # Nothing was heard of it yet, so there is nothing to save.
             self._listener.lose(attempt, Loss("preempted", f"It was ended before it began ({cause.reason})."))
@@ -87,9 +110,9 @@ class Ender:
         key = _key(attempt)
         if key not in self._asked:
             self._ask(attempt, cause)
-            self._asked.add(key)
+            self._asked[key] = self._clock()
         grace = self._settings.stop_grace_seconds
-        if attempt.stop_asked_at is not None and (now - attempt.stop_asked_at).total_seconds() > grace:
+        if self._clock() - self._asked[key] > grace:
             failure_class: FailureClass = "timeout" if cause.reason == "timeout" else "preempted"
             sentence = f"It did not end within {grace:g} s of being asked ({cause.reason})."
             self._listener.lose(attempt, Loss(failure_class, sentence))

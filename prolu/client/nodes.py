@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 
 from prolu.client.http import Http
-from prolu.client.wire import DrainRequest, NodeRead, UndrainRequest
+from prolu.client.wire import DrainRequest, NodeRead, Page, UndrainRequest
 
 
 class Nodes:
@@ -16,12 +16,12 @@ class Nodes:
 
     def list(self) -> builtins.list[NodeRead]:
         """All nodes as the dispatcher last saw them, by name."""
-        return [*self._http.pages("/v1/nodes", NodeRead)]
+        return self._http.get("/v1/nodes", Page[NodeRead]).items
 
     def drain(self, node: str, *, evict: bool = False, reason: str | None = None) -> NodeRead:
         """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises Forbidden, NotFound."""
         return self._http.post("/v1/nodes:drain", NodeRead, DrainRequest(node=node, evict=evict, reason=reason))
 
-    def undrain(self, node: str) -> NodeRead:
+    def undrain(self, node: str) -> None:
         """Have a node start runs again. Raises Forbidden, NotFound."""
-        return self._http.post("/v1/nodes:undrain", NodeRead, UndrainRequest(node=node))
+        self._http.post("/v1/nodes:undrain", Page[NodeRead], UndrainRequest(node=node))

@@ -31,11 +31,12 @@ def drain_node(body: Annotated[DrainRequest, Body()], services: Parts, user: Use
 
 
 @router.post(":undrain", operation_id="undrain_node", responses={403: {}, 404: {}, 413: {}, 415: {}})
-def undrain_node(body: Annotated[UndrainRequest, Body()], services: Parts, user: User) -> NodeRead:
-    """Have a node start runs again."""
+def undrain_node(body: Annotated[UndrainRequest, Body()], services: Parts, user: User) -> Page[NodeRead]:
+    """Have a node start runs again, also one that is not here at the moment. Answers with the nodes as they are now."""
     _require_admin(user)
     with services.database.begin() as session:
-        return nodes.undrain(session, body.node)
+        nodes.undrain(session, body.node)
+        return Page(items=nodes.nodes(session))
 
 
 def _require_admin(user: Principal) -> None:

@@ -19,6 +19,7 @@ from service.api.points import check_inputs, expanded
 from service.api.repetition import IdempotencyKey, once
 from service.api.run_verbs import place_of
 from service.api.tags import IfMatch, require_match, tag_of
+from service.domain import tiers
 from service.domain.expansion import Point
 from service.store import extension, lists, successors, wishes
 from service.store.users import Principal
@@ -90,7 +91,14 @@ def extend_sweep(
         check_inputs(grown.added, services)
 
     def work(session: Session) -> SweepRead:
-        extension.extend_sweep(session, sweep_id, spec=body.spec, points=points)
+        extension.extend_sweep(
+            session,
+            sweep_id,
+            spec=body.spec,
+            points=points,
+            highest_tier=tiers.highest(is_admin=user.is_admin),
+            most_waiting=services.settings.max_queued_per_user,
+        )
         return lists.sweep(session, sweep_id)
 
     request = (f"POST /v1/sweeps/{sweep_id}:extend", body)

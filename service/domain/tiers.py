@@ -14,3 +14,8 @@ def allowed(tier: Tier, *, is_admin: bool) -> int:
     if tier == "high" and not is_admin:
         raise Forbidden("The tier high is for administrators; ask one of them, or take normal with a higher priority.")
     return LEVELS[tier]
+
+
+def highest(*, is_admin: bool) -> int:
+    """Give the number of the highest tier that the user may ask for."""
+    return LEVELS["high"] if is_admin else LEVELS["normal"]

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session, defer
 
-from prolu.client.wire import AttemptOutcome
+from prolu.client.wire import AttemptOutcome, DesiredState
 from prolu.spec.report import FailureClass
 from service.domain import lifecycle, retries
 from service.domain.lifecycle import Move
@@ -114,6 +114,12 @@ def charged_together(session: Session) -> Iterator[None]:
         usage.charge(session, ended)
 
 
+_WISHED: dict[DesiredState, tuple[AttemptOutcome, Move]] = {
+    "cancelled": ("cancelled", "cancel"),
+    "paused": ("paused", "pause"),
+}
+
+
 def end_badly(
     session: Session,
     run: RunRow,
@@ -127,6 +133,13 @@ def end_badly(
     traceback_tail: str | None = None,
 ) -> None:
     """Close an attempt that failed or was lost, and let the wish of the owner or the rules of retries decide what follows."""
+    if failure_class == "preempted" and run.desired_state in _WISHED:
+        # It was ended by force, or before it began, by its owner's wish: that is no loss, and counts against nobody.
+        outcome, chosen = _WISHED[run.desired_state]
+        end(session, run, attempt, outcome, now=now)
+        attempt.message, run.message = message, None
+        move(session, run, chosen, now=now)
+        return
     end(session, run, attempt, outcome, now=now)
     attempt.failure_class = failure_class
     attempt.message = message

@@ -2,7 +2,7 @@
 
 SQLite: WAL, so that readers never wait, and `BEGIN IMMEDIATE` for every transaction that may write, since a deferred
 one that reads and then writes fails at once with SQLITE_BUSY_SNAPSHOT, whatever the timeout. PostgreSQL: READ
-COMMITTED; reads run in read-only transactions.
+COMMITTED; reads run in read-only transactions that see one state (REPEATABLE READ).
 
 SQLite waits for its write lock by trying again after sleeps that grow to 100 ms. Threads of one process therefore wait
 for each other here, and are woken at once.
@@ -33,6 +33,16 @@ _WRITES, _ALONE = "prolu_writes", "prolu_alone"
 _TRUSTED_SECONDS = 1.0
 
 
+# How long libpq waits for a server that is gone (seconds, milliseconds); by itself it waits for a quarter of an hour.
+_PATIENCE = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
 class Database:
     """One database and its connection pool. `begin` for transactions that may write, `read` for those that may not."""
 
@@ -50,10 +60,12 @@ class Database:
             self._reading: Engine = self.engine
             self._alone = self.engine.execution_options(**{_ALONE: True})
         elif parsed.get_backend_name() == "postgresql":
-            self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30)
+            self.engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30, connect_args=_PATIENCE
+            )
             event.listen(self.engine, "checkout", self._ask_if_alive)
             event.listen(self.engine, "checkin", _note_use)
-            self._reading = self.engine.execution_options(postgresql_readonly=True)
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         else:
             raise ValueError(f"The database is {parsed.get_backend_name()}; prolu works with sqlite and postgresql.")

@@ -23,6 +23,8 @@ from service.store import lease, lists, nodes
 from service.store.models import AttemptRow, RunRow
 from service.store.planned import View
 
+# A dispatcher that was silent for longer is taken for gone.
+_DISPATCHER_BELIEVED = timedelta(seconds=30)
 # Of the runs ahead, the nearest are shown.
 _AHEAD_SHOWN = 10
 
@@ -34,17 +36,18 @@ def explain(session: Session, view: View, run_id: UUID) -> ExplainRead:
     if decision is None or run.state != "queued":
         return ExplainRead(run_id=run_id, state=run.state, reason=_doing(session, run))
     ahead = view.plan.decisions[: decision.place - 1]
+    silence = _silence(session, view.situation.now)
     return ExplainRead(
         run_id=run_id,
         state=run.state,
-        reason=_sentence(decision),
+        reason=silence or _sentence(decision),
         cause=decision.cause,
         position=decision.place,
         score=_score(decision.score),
         ahead_count=len(ahead),
         ahead=[_ahead(view, one) for one in ahead[-_AHEAD_SHOWN:]],
         share=shares_by_user(view).get(run.owner),
-        estimated_start=_at(view, view.starts.get(run_id)),
+        estimated_start=None if silence else _at(view, view.starts.get(run_id)),
         starts_at_the_latest=_at(view, decision.starts_within_seconds),
     )
 
@@ -97,8 +100,25 @@ def shares_by_user(view: View) -> dict[str, ShareRead]:
     }
 
 
+def _silence(session: Session, now: datetime) -> str | None:
+    """Say that nothing starts at present, if no dispatcher lives."""
+    seen = lease.last_sign_of_life(session)
+    if seen is None:
+        return "No dispatcher has been there yet, and it takes one to start runs."
+    if now - seen <= _DISPATCHER_BELIEVED:
+        return None
+    return f"No dispatcher has been heard of since {seen:%Y-%m-%d %H:%M:%S} UTC; nothing starts until one is back."
+
+
 def _doing(session: Session, run: RunRead) -> str:
-    """What a run does that does not wait in the queue."""
+    """What a run does that does not wait in the queue, and what its owner has wished of it."""
+    wish = {"paused": " It will be paused.", "cancelled": " It will be cancelled.", "running": ""}[run.desired_state]
+    if run.state == "paused" and run.desired_state == "running":
+        return "It was resumed, and goes back into the queue as soon as a dispatcher sees it."
+    return _state_of(session, run) + (wish if run.state in ("starting", "running", "retry_wait") else "")
+
+
+def _state_of(session: Session, run: RunRead) -> str:
     if run.state in lifecycle.TERMINAL:
         why = f": {run.message}" if run.state == "failed" and run.message else ""
         return f"It has ended ({run.state}){why}"

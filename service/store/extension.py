@@ -12,7 +12,7 @@ from prolu.spec import SweepSpec
 from service.domain.expansion import Point
 from service.domain.growth import Growth, Present, growth
 from service.store.models import RunRow
-from service.store.submission import add_points
+from service.store.submission import add_points, require_room
 from service.store.wishes import locked_sweep
 
 _RUNS = RunRow.__table__
@@ -37,19 +37,37 @@ def growth_of(session: Session, sweep_id: UUID, points: Sequence[Point]) -> Grow
     return growth(points, [Present(row.point, row.digest, row.variant, row.set) for row in rows])
 
 
-def extend_sweep(session: Session, sweep_id: UUID, *, spec: SweepSpec, points: Sequence[Point]) -> None:
+def extend_sweep(
+    session: Session,
+    sweep_id: UUID,
+    *,
+    spec: SweepSpec,
+    points: Sequence[Point],
+    highest_tier: int,
+    most_waiting: int | None = None,
+) -> None:
     """Give the sweep its new description and submit the points that come with it; those that are there stay.
 
-    Raises NotFound, and Invalid for points that the new description lacks.
+    New runs are of the sweep's tier, or of `highest_tier` if that is lower. Raises NotFound, Invalid for points that the
+    new description lacks, QueueFull where the owner would have more than `most_waiting` runs waiting.
     """
     sweep = locked_sweep(session, sweep_id)
     grown = growth_of(session, sweep_id, points)
     if grown.described_anew:
+        # In order of ids, as everybody who locks many runs does; by points a retried run would come out of turn.
+        session.execute(
+            select(RunRow.id)
+            .where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
+            .order_by(RunRow.id)
+            .with_for_update(key_share=True)
+        ).all()
         anew = [{"at_point": point, "described": dict(told)} for point, told in grown.described_anew.items()]
         session.connection().execute(_DESCRIBE, [{"of_sweep": sweep_id, **one} for one in anew])
     if grown.added:
         last = session.scalars(select(func.max(RunRow.point)).where(RunRow.sweep_id == sweep_id)).one()
-        add_points(session, sweep, grown.added, first=(-1 if last is None else last) + 1)
+        require_room(session, sweep.owner_id, len(grown.added), most=most_waiting)
+        tier = min(sweep.tier, highest_tier)
+        add_points(session, sweep, grown.added, first=(-1 if last is None else last) + 1, tier=tier)
     sweep.name, sweep.spec = spec.name, spec.model_dump(mode="json")
     sweep.max_concurrent = spec.max_concurrent
     sweep.count = len(points)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import DesiredState, RunState
 from service.domain import lifecycle
 from service.domain.planning import Asked
-from service.store.models import AttemptRow, RunRow, UserRow
+from service.store.models import AttemptRow, RunRow, SweepRow, UserRow
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class LiveAttempt:
     tier: int
     priority: int
     preemptible: bool
+    waiting_since: datetime
+    max_concurrent: int | None
+    """Of its sweep."""
     step: int
     total_steps: int
     resumed_from_step: int | None
@@ -52,6 +55,7 @@ def live(session: Session) -> list[LiveAttempt]:
         select(*_COLUMNS)
         .join(AttemptRow, and_(AttemptRow.run_id == RunRow.id, AttemptRow.epoch == RunRow.epoch))
         .join(UserRow, UserRow.id == RunRow.owner_id)
+        .outerjoin(SweepRow, SweepRow.id == RunRow.sweep_id)
         .where(RunRow.state.in_(sorted(lifecycle.LIVE)))
         .order_by(RunRow.id)
     )
@@ -67,6 +71,8 @@ def live(session: Session) -> list[LiveAttempt]:
             tier=row.tier,
             priority=row.priority,
             preemptible=row.preemptible,
+            waiting_since=row.waiting_since,
+            max_concurrent=row.max_concurrent,
             step=row.step,
             total_steps=row.total_steps,
             resumed_from_step=row.resumed_from_step,
@@ -101,6 +107,8 @@ _COLUMNS = (
     RunRow.tier,
     RunRow.priority,
     RunRow.preemptible,
+    RunRow.waiting_since,
+    SweepRow.max_concurrent,
     RunRow.step,
     RunRow.total_steps,
     RunRow.run_limit_seconds,

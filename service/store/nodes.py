@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, true
+from sqlalchemy import ColumnElement, Select, delete, false, func, select, true
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
@@ -53,6 +53,8 @@ _NODES = (
         NodeRow.gpu_type,
         NodeRow.memory_gb,
         DrainRow.node.is_not(None).label("draining"),
+        func.coalesce(DrainRow.evict, false()).label("evicting"),
+        DrainRow.reason.label("drain_reason"),
     )
     .outerjoin(DrainRow, DrainRow.node == NodeRow.name)
     .order_by(NodeRow.name)
@@ -67,11 +69,11 @@ def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> No
     return _require(session, name)
 
 
-def undrain(session: Session, name: str) -> NodeRead:
-    """Have a node start runs again. Raises NotFound."""
-    _require(session, name)
-    session.execute(delete(DrainRow).where(DrainRow.node == name))
-    return _require(session, name)
+def undrain(session: Session, name: str) -> None:
+    """Have a node start runs again, or one that has gone when it is back. Raises NotFound for one that nobody knows."""
+    drained = session.execute(delete(DrainRow).where(DrainRow.node == name).returning(DrainRow.node)).first()
+    if drained is None:
+        _require(session, name)
 
 
 def _require(session: Session, name: str) -> NodeRead:

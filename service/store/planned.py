@@ -55,7 +55,7 @@ class Planned:
         self._clock = clock
         self._lock = threading.Lock()
         self._view: View | None = None
-        self._seen: tuple[int, list[NodeRead]] | None = None
+        self._seen: tuple[tuple[int, int], list[NodeRead]] | None = None
         self._made_at = float("-inf")
 
     def view(self) -> View:
@@ -67,7 +67,9 @@ class Planned:
                 now = situation.read(session, self._policy)
                 plan = now.plan(self._policy)
                 waiting = {run.run_id: run for run in now.waiting}
-                order = [waiting[decision.run_id] for decision in plan.decisions[:_FORECAST_RUNS]]
+                # Of a run that its user's limit, or a draining node, holds back nobody can tell when it starts.
+                first = plan.decisions[:_FORECAST_RUNS]
+                order = [waiting[one.run_id] for one in first if one.cause not in ("user_limit", "draining")]
                 sweeps = {run.sweep_id for run in order} | {one.sweep_id for one in now.live}
                 paces = estimates.paces_of(session, sweeps, now.attempts, now.now)
                 seconds = estimates.durations(session, [run.run_id for run in order], paces)

@@ -101,9 +101,17 @@ def waiting(session: Session) -> list[Candidate]:
     return found
 
 
-def last_event(session: Session) -> int:
-    """The id of the newest event. While it stays the same, nothing has happened that a plan would notice."""
-    return session.scalar(select(func.max(EventRow.id))) or 0
+def last_event(session: Session) -> tuple[int, int]:
+    """The id of the newest event, and how many of the last ids there are. While both stay, nothing has happened.
+
+    Ids are given before their transactions commit, so one may appear below the newest.
+    """
+    newest = session.scalar(select(func.max(EventRow.id))) or 0
+    recent = session.scalar(select(func.count()).where(EventRow.id > newest - _RECENT_EVENTS)) or 0
+    return newest, recent
+
+
+_RECENT_EVENTS = 100
 
 
 def occupant(attempt: LiveAttempt, now: datetime) -> Occupant:
@@ -122,6 +130,9 @@ def occupant(attempt: LiveAttempt, now: datetime) -> Occupant:
         ran_seconds=ran,
         ends_within_seconds=None if limit is None else max(0.0, limit - ran),
         stopping=attempt.stop_asked_at is not None or attempt.desired_state != "running",
+        waiting_since=attempt.waiting_since,
+        max_concurrent=attempt.max_concurrent,
+        limit_seconds=limit,
     )
 
 

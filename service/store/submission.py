@@ -104,10 +104,14 @@ def submit_sweep(
     return sweep
 
 
-def add_points(session: Session, sweep: SweepRow, points: Sequence[Point], *, first: int) -> None:
+def add_points(
+    session: Session, sweep: SweepRow, points: Sequence[Point], *, first: int, tier: int | None = None
+) -> None:
     """Add a run for each of `points` to a sweep, with the sweep's place in the queue; `first` is the first one's index."""
     now = database_now(session)
     runs = [_of_point(point, sweep, index=index, now=now) for index, point in enumerate(points, start=first)]
+    if tier is not None:
+        runs = [{**run, "tier": tier} for run in runs]
     connection = session.connection()
     connection.execute(_ADD_RUN, runs)
     connection.execute(_ADD_EVENT, [_submitted(run["id"], now, {}) for run in runs])

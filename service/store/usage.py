@@ -28,7 +28,10 @@ def charge(session: Session, ended: Sequence[tuple[RunRow, AttemptRow]]) -> None
         if attempt.finished_at is None:
             raise ValueError(f"Attempt {attempt.epoch} of run {run.id} has not ended; charge it when it has.")
         per_second = run.ranks * charge_per_second(cpus=run.cpus, gpus=run.gpus)
-        for day, seconds in _by_day(attempt.started_at, attempt.finished_at):
+        # Of one that was lost nobody knows how long it worked, but not beyond its lease: nobody had heard of it since.
+        lost = attempt.outcome == "lost"
+        ended_at = min(attempt.finished_at, attempt.lease_until) if lost else attempt.finished_at
+        for day, seconds in _by_day(attempt.started_at, ended_at):
             took[run.owner_id, day] += seconds * per_second
     if not took:
         return

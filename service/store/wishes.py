@@ -28,7 +28,7 @@ def request_cancel(session: Session, run_id: UUID) -> RunRow:
     Raises NotFound, and IllegalTransition for a run that has succeeded or failed.
     """
     run = locked(session, run_id)
-    if run.desired_state == "cancelled":
+    if run.desired_state == "cancelled" and run.state in (*lifecycle.LIVE, *lifecycle.RESTING, "cancelled"):
         return run
     _refuse_finished(run, "there is nothing left to cancel")
     return _wish(session, run, "cancel_requested", desired_state="cancelled")

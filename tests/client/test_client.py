@@ -144,6 +144,17 @@ def test_the_queue_shows_what_works_and_what_waits(client: Client, desk: Desk) -
     assert [entry.run.id for entry in queue.live] == [live.id]
     assert [(entry.position, entry.run.id) for entry in queue.waiting] == [(1, waits.id)]
     assert queue.nodes[0].cpus == 2
+    assert client.runs.explain(waits.id).position == 1
+    assert [share.waiting_runs for share in client.shares().shares] == [1]
+
+
+def test_nodes_are_listed_drained_and_taken_back(client: Client, desk: Desk) -> None:
+    desk.see_nodes()
+    (node,) = client.nodes.list()
+    assert client.nodes.drain(node.name, evict=True, reason="new disks").drain_reason == "new disks"
+    assert [node.evicting for node in client.nodes.list()] == [True]
+    client.nodes.undrain(node.name)
+    assert [node.draining for node in client.nodes.list()] == [False]
 
 
 def test_me_and_version_are_told(client: Client) -> None:

@@ -33,6 +33,7 @@ class FakeCluster:
         self.actors: dict[str, FakeActor] = {}
         self.killed: list[str] = []
         self.refused: set[str] = set()
+        self.out_of_reach_for: set[str] = set()
         self.polls = 0
         self.polled, self.started = threading.Event(), threading.Event()
 
@@ -59,6 +60,8 @@ class FakeCluster:
         (assignment,) = assignments
         if assignment.attempt.run_id in self.refused:
             raise CannotStart("the precision is too fine")
+        if assignment.attempt.run_id in self.out_of_reach_for:
+            raise ConnectionError("the head does not answer")
         self.actors[name] = FakeActor(assignment)
         self.started.set()
 

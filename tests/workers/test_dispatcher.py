@@ -24,7 +24,7 @@ from prolu.spec.report import (
     Succeeded,
 )
 from service.settings import Settings
-from service.store import nodes, queue
+from service.store import nodes, queue, wishes
 from service.store.db import Database
 from service.store.models import AttemptRow, RunRow
 from tests.workers.fake_cluster import FakeActor, FakeCluster
@@ -97,10 +97,14 @@ class Lab:
 
     def end_grace(self) -> None:
         """What the passing of time would do."""
-        with self.database.begin() as session:
-            session.execute(
-                text("UPDATE attempts SET stop_asked_at = '2000-01-01 00:00:00.000000' WHERE stop_asked_at IS NOT NULL")
-            )
+        self.clock.now += 31
+
+    def listen(self, seconds: float) -> None:
+        """Let time pass in which the dispatcher polls."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now += 10
+            self.tick()
 
     def submit(self, **changes: Any) -> UUID:
         with self.database.begin() as session:
@@ -118,6 +122,11 @@ class Lab:
     def run(self, run_id: UUID) -> Any:
         with self.database.read() as session:
             return session.get_one(RunRow, run_id)
+
+    def attempt(self, run_id: UUID) -> AttemptRow:
+        """The first attempt at a run."""
+        with self.database.read() as session:
+            return session.get_one(AttemptRow, (run_id, 1))
 
     def state(self, run_id: UUID) -> str:
         return str(self.run(run_id).state)
@@ -255,10 +264,8 @@ def test_a_silent_attempt_is_reaped_when_its_lease_has_passed(lab: Lab):
     lab.say(progress(3))
     lab.cluster.only.silent = True
     lab.expire_leases()
-    lab.clock.now += 61
-    lab.tick()
+    lab.listen(70)
     assert lab.state(run_id) == "retry_wait"
-    lab.tick()
     assert not lab.cluster.actors, "its process is ended, in case it wakes"
 
 
@@ -472,6 +479,8 @@ def test_a_run_without_news_for_too_long_is_asked_to_end(lab: Lab):
     lab.say(progress(3))
     make_old(lab, "news_at")
     lab.tick()
+    assert lab.cluster.only.asked_to_stop == [], "nobody has listened for so long yet"
+    lab.listen(70)
     assert lab.cluster.only.asked_to_stop == ["timeout"]
     assert lab.state(run_id) == "stopping"
 
@@ -482,6 +491,8 @@ def test_a_worker_that_does_not_come_up_is_given_up_free_of_charge(lab: Lab):
     lab.cluster.only.silent = True
     make_old(lab, "started_at")
     lab.tick()
+    assert lab.run(run_id).epoch == 1, "nobody has listened for so long yet"
+    lab.listen(70)
     with lab.database.read() as session:
         attempt = session.get_one(AttemptRow, (run_id, 1))
     assert (attempt.outcome, attempt.failure_class) == ("lost", "ray_infra")
@@ -571,3 +582,71 @@ def test_a_submission_is_noticed_between_two_polls(lab: Lab):
     finally:
         ended.set()
         thread.join()
+
+
+def test_a_dispatcher_that_slept_gives_up_nobody_for_what_it_has_not_heard(lab: Lab):
+    run_id = lab.submit(limits={"no_progress_seconds": 60})
+    lab.tick()
+    lab.say(progress(3))
+    lab.listen(70)
+    lab.expire_leases()
+    make_old(lab, "news_at")
+    lab.cluster.only.silent = True
+    lab.clock.now += 3_600
+    lab.tick()
+    assert (lab.state(run_id), lab.cluster.only.asked_to_stop) == ("running", [])
+
+
+def test_the_grace_begins_when_the_actor_is_asked_not_when_that_was_noted(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    with lab.database.begin() as session:
+        queue.mark_stopping(session, run_id, 1, reason="preempt")  # and then the dispatcher was killed
+    make_old(lab, "stop_asked_at")
+    lab.succeed(holder="another")
+    lab.tick()
+    assert (lab.state(run_id), lab.cluster.only.asked_to_stop) == ("stopping", ["preempt"])
+    lab.end_grace()
+    lab.tick()
+    assert lab.state(run_id) in ("queued", "starting"), "ended by force"
+
+
+def test_a_database_that_is_lost_right_after_an_end_ends_no_dispatcher(lab: Lab, tmp_path: Path):
+    """The actor of the end is in hand no more when the others are kept company."""
+    lab.submit()
+    lab.tick()
+    lab.say(progress(3))
+    lab.cluster.only.say(SUCCEEDED)
+    missing = Database(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'x.db'}")
+    whole, lab.dispatcher._serve = lab.dispatcher._serve, lambda: _look(missing)
+    assert lab.dispatcher._turn(_already_ended()) is False
+    lab.dispatcher._serve = whole
+    assert lab.dispatcher._turn(_already_ended()) is True
+
+
+def _look(database: Database) -> None:
+    with database.read() as session:
+        session.execute(text("SELECT * FROM runs"))
+
+
+def test_a_ray_that_does_not_take_one_order_takes_the_next(lab: Lab):
+    unlucky, fine = lab.submit(), lab.submit()
+    lab.cluster.out_of_reach_for = {str(unlucky)}
+    lab.tick()
+    assert (lab.state(unlucky), lab.state(fine)) == ("queued", "starting")
+    assert lab.attempt(unlucky).failure_class == "ray_infra"
+
+
+def test_pauses_by_force_count_against_nobody(lab: Lab):
+    run_id = lab.submit()
+    for _ in range(25):
+        lab.tick()
+        with lab.database.begin() as session:
+            wishes.request_pause(session, run_id)
+        lab.tick()
+        assert lab.state(run_id) == "paused"
+        with lab.database.begin() as session:
+            wishes.request_resume(session, run_id)
+    attempt = lab.attempt(run_id)
+    assert (attempt.outcome, attempt.failure_class) == ("paused", None)

@@ -29,7 +29,7 @@ _TIERS = {-1: "low", 0: "normal", 1: "high"}
 
 
 def queue(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many that wait.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many that wait.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show what trains, what waits in which order and why, and the cluster."""
@@ -69,7 +69,7 @@ def shares(as_json: AsJson = False) -> None:
         "works": "right",
         "waits": "right",
     }
-    title = f"shares of those who have runs; usage counts half after {found.half_life_days:g} days"
+    title = f"shares; half-life {found.half_life_days:g} days"
     out().print(table(columns, map(_share_cells, found.shares), title=title))
 
 
@@ -102,14 +102,11 @@ def drain(
         note(f"node {drained.name} starts nothing more; {rest}; undo it with: prolu undrain {drained.name}")
 
 
-def undrain(node: NodeName, as_json: AsJson = False) -> None:
+def undrain(node: NodeName) -> None:
     """Have a drained node start runs again; for administrators."""
     with connect() as client:
-        back = client.nodes.undrain(node)
-    if as_json:
-        print_json(back)
-    else:
-        note(f"node {back.name} starts runs again")
+        client.nodes.undrain(node)
+    note(f"node {node} starts runs again")
 
 
 def _print_queue(seen: QueueRead) -> None:
@@ -135,7 +132,9 @@ def _print_explanation(found: ExplainRead) -> None:
         share = found.share
         console.print(f"share of {user_text(share.user)}: had {share.usage_share:.0%}, is due {share.target_share:.0%}")
     if found.estimated_start is not None:
-        console.print(f"would start {_in(found.estimated_start)}, if runs take as long as others of their sweeps took")
+        console.print(
+            f"would start {_in(found.estimated_start)}, if runs take as long as others of their sweeps, or as they may"
+        )
     if found.starts_at_the_latest is not None:
         console.print(f"starts {_in(found.starts_at_the_latest)} at the latest, by the time limits of those that train")
     if found.ahead:
@@ -191,8 +190,15 @@ def _node_cells(node: NodeRead) -> tuple[str, ...]:
         f"{node.gpus:g}",
         user_text(node.gpu_type or ""),
         f"{node.memory_gb:.0f} GiB",
-        "draining" if node.draining else "",
+        _draining(node),
     )
+
+
+def _draining(node: NodeRead) -> str:
+    if not node.draining:
+        return ""
+    reason = f": {user_text(node.drain_reason)}" if node.drain_reason else ""
+    return ("draining, its runs leave" if node.evicting else "draining") + reason
 
 
 def _offer(node: NodeRead) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
-
-from pydantic import Field
 
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.runs import RunState, RunSummary
+from prolu.spec.text import Label
 
-Cause = Literal["starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "too_large", "no_nodes"]
+Cause = Literal[
+    "starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "draining", "too_large", "no_nodes"
+]
 
 
 class ScoreRead(Wire):
@@ -135,9 +136,13 @@ class NodeRead(Wire):
     """Memory in all, GiB."""
     draining: bool = False
     """Whether it starts nothing more, by an administrator's wish."""
+    evicting: bool = False
+    """Whether what runs there is sent back to the queue, too."""
+    drain_reason: str | None = None
+    """What the administrator noted about it."""
 
 
-NodeName = Annotated[str, Field(min_length=1, max_length=300)]
+NodeName = Label
 
 
 class DrainRequest(Request):
@@ -147,7 +152,7 @@ class DrainRequest(Request):
     """Its name, as `GET /v1/nodes` gives it."""
     evict: bool = False
     """Whether what runs there checkpoints and goes back to the queue. Default: it may end in peace."""
-    reason: Annotated[str, Field(max_length=500)] | None = None
+    reason: Label | None = None
     """A note for others; none by default."""
 
 

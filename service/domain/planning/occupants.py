@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from service.domain.planning.placement import Asked, Room
@@ -28,6 +29,12 @@ class Occupant:
     """When its time limit ends it; None if it has none."""
     stopping: bool = False
     """It was asked to end."""
+    waiting_since: datetime | None = None
+    """What its age in the queue would count from, if it went back."""
+    max_concurrent: int | None = None
+    """Of its sweep."""
+    limit_seconds: float | None = None
+    """Its time limit; None if it has none."""
 
     @property
     def charge_per_second(self) -> float:
@@ -36,20 +43,25 @@ class Occupant:
 
 
 def settle_in(occupant: Occupant, rooms: Sequence[Room]) -> None:
-    """Take what a live run uses from its nodes, or from the first that have room where they are not known yet."""
+    """Take what a live run uses from its nodes, or from the first that have room where they are not known yet.
+
+    A rank on a node that is gone takes nothing: its end is only not noticed yet.
+    """
     for rank in range(occupant.asked.ranks):
-        for room in _where(occupant, rank, rooms, [room for room in rooms if room.fits(occupant.asked)]):
+        if rank < len(occupant.nodes):
+            where = _named(occupant, rank, rooms)
+        else:
+            where = [room for room in rooms if room.fits(occupant.asked)] or list(rooms)
+        for room in where[:1]:
             room.take(occupant.asked)
 
 
 def leave(occupant: Occupant, rooms: Sequence[Room]) -> None:
-    """Give back what a live run uses, when it will have ended."""
-    for rank in range(occupant.asked.ranks):
-        for room in _where(occupant, rank, rooms, []):
+    """Give back what a live run uses, when it will have ended; nothing of what is not known to be here."""
+    for rank in range(len(occupant.nodes)):
+        for room in _named(occupant, rank, rooms):
             room.give_back(occupant.asked)
 
 
-def _where(occupant: Occupant, rank: int, rooms: Sequence[Room], otherwise: list[Room]) -> list[Room]:
-    name = occupant.nodes[rank] if rank < len(occupant.nodes) else None
-    named = [room for room in rooms if room.node.name == name]
-    return (named or otherwise or list(rooms))[:1]
+def _named(occupant: Occupant, rank: int, rooms: Sequence[Room]) -> list[Room]:
+    return [room for room in rooms if room.node.name == occupant.nodes[rank]]

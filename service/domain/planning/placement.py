@@ -117,7 +117,14 @@ def seat(rooms: Sequence[Room], asked: Asked) -> list[str] | None:
     Ranks are packed: each goes to the node that already has one of them, else to the fullest that fits, so that large rooms
     stay whole for large runs.
     """
-    tried = {room.node.name: room.copy() for room in rooms if not room.node.draining}
+    if asked.ranks == 1:
+        fitting = [room for room in rooms if not room.node.draining and room.fits(asked)]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda room: (sum(room.devices), room.cpus, room.node.name))
+        best.take(asked)
+        return [best.node.name]
+    tried = {room.node.name: room.copy() for room in rooms if not room.node.draining and room.fits(asked)}
     chosen: list[str] = []
     for _ in range(asked.ranks):
         fitting = [room for room in tried.values() if room.fits(asked)]

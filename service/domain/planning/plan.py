@@ -21,7 +21,9 @@ from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Ranked, Score, Weights, ranked
 from service.domain.planning.shares import charge_per_second
 
-Cause = Literal["starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "too_large", "no_nodes"]
+Cause = Literal[
+    "starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "draining", "too_large", "no_nodes"
+]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Decision:
     nodes: tuple[str, ...] = ()
     """Where each rank starts; empty for a run that waits."""
     starts_within_seconds: float | None = None
-    """For a run with a reservation: when it starts at the latest, if every live run keeps to a time limit."""
+    """For the first run with a reservation: when it starts at the latest, if every live run keeps to a time limit."""
 
     @property
     def start(self) -> bool:
@@ -103,10 +105,9 @@ def plan(
     users = {one.owner for one in waiting} | {one.owner for one in live}
     active = {user: weights.get(user, 1.0) for user in sorted(users)}
     board = _Board(live, nodes, policy)
-    order = ranked(waiting, usage=usage, weights=active, now=now, by=policy.weights)
     decisions: list[Decision] = []
     first_held: Ranked[Candidate] | None = None
-    for place, one in enumerate(order, start=1):
+    for place, one in enumerate(ranked(waiting, usage=usage, weights=active, now=now, by=policy.weights), start=1):
         decision = board.decide(one, place)
         decisions.append(decision)
         if first_held is None and decision.cause == "room":
@@ -122,7 +123,34 @@ def plan(
         by=policy.weights,
         min_run_seconds=policy.min_run_seconds,
     )
-    return Plan(decisions, making_room)
+    if making_room:
+        # Somebody else may come first once they have gone: one of them, by its age, or a run that a limit had held back.
+        stopped = {preemption.run_id for preemption in making_room}
+        then = [*waiting, *(_waiting_again(one, now) for one in live if one.run_id in stopped)]
+        rest = [one for one in live if one.run_id not in stopped]
+        board = _Board(rest, nodes, policy)
+        for place, one in enumerate(ranked(then, usage=usage, weights=active, now=now, by=policy.weights), start=1):
+            decision = board.decide(one, place)
+            if decision.start and one.run.run_id in stopped:
+                return Plan(decisions)
+            if one.run.run_id == first_held.run.run_id:
+                return Plan(decisions, making_room if decision.start else [])
+    return Plan(decisions)
+
+
+def _waiting_again(one: Occupant, now: datetime) -> Candidate:
+    """A live run as it would wait if it were stopped."""
+    return Candidate(
+        one.run_id,
+        one.owner,
+        one.waiting_since or now,
+        one.asked,
+        one.sweep_id,
+        one.tier,
+        one.priority,
+        one.max_concurrent,
+        one.limit_seconds,
+    )
 
 
 class _Board:
@@ -138,6 +166,10 @@ class _Board:
         """The same without what is held."""
         self._blocked: dict[Asked, int] = {}
         self._possible: dict[Asked, bool] = {}
+        self._possible_now: dict[Asked, bool] = {}
+        self._staying = [node for node in nodes if not node.draining]
+        self._full: set[Asked] = set()
+        """What does not fit even where nothing is held; no room grows within a plan."""
         self._reservations: list[float | None] = []
         self._training: dict[UUID | None, int] = defaultdict(int)
         self._gpus: dict[str, float] = defaultdict(float)
@@ -152,20 +184,24 @@ class _Board:
             return Decision(run.run_id, place, one.score, cause, reason, tuple(nodes), within)
 
         if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
-            return so("sweep_limit", f"its sweep trains {limit} runs already, as many as max_concurrent allows")
+            return so("sweep_limit", f"its sweep trains {_count(limit)} already, as many as max_concurrent allows")
         most, has = self._policy.max_gpus_per_user, self._gpus[run.owner]
         if most is not None and asked.gpus and has + asked.gpus * asked.ranks > most:
-            return so("user_limit", f"{run.owner} holds {has:g} GPUs already, and {most:g} is the limit for one user")
+            return so("user_limit", f"its owner holds {has:g} GPUs already, and {most:g} is the limit for one user")
         if not self._nodes:
             return so("no_nodes", "no node of the cluster is known yet")
         if asked not in self._possible:
             self._possible[asked] = could_ever_fit(asked, self._nodes)
         if not self._possible[asked]:
             return so("too_large", f"no node is large enough for {asked.in_words()}")
+        if asked not in self._possible_now:
+            self._possible_now[asked] = could_ever_fit(asked, self._staying)
+        if not self._possible_now[asked]:
+            return so("draining", f"only nodes that are draining could hold {asked.in_words()}")
         if asked not in self._blocked and (nodes := seat(self._free, asked)) is not None:
             self._start(run, nodes, self.bare)
             return so("starts", f"{asked.in_words()} are free on {_names(nodes)}", nodes=nodes)
-        if self._may_backfill(run) and (nodes := seat(self.bare, asked)) is not None:
+        if self._may_backfill(run) and (nodes := self._gap(asked)) is not None:
             self._start(run, nodes, self._free)
             reason = f"ends before the room is needed that is held on {_names(nodes)}"
             return so("backfills", reason, nodes=nodes)
@@ -178,7 +214,9 @@ class _Board:
         if len(self._reservations) >= self._policy.max_reservations:
             return so("behind", reason)
         within, nodes_then = self._reserve(asked)
-        return so("room", f"{reason}; room is held for it on {_names(nodes_then)}", within=within)
+        # What is held for others before it is not counted: of the first alone the time is sure.
+        first = len(self._reservations) == 1
+        return so("room", f"{reason}; room is held for it on {_names(nodes_then)}", within=within if first else None)
 
     def _start(self, run: Candidate, nodes: Sequence[str], others: Sequence[Room]) -> None:
         """Note a start; `seat` has taken its room of one set of rooms, and `others` is the other set."""
@@ -194,6 +232,15 @@ class _Board:
         if run.limit_seconds is None or not self._reservations:
             return False
         return all(within is not None and run.limit_seconds <= within for within in self._reservations)
+
+    def _gap(self, asked: Asked) -> list[str] | None:
+        """Room for a run that ends before what is held is needed."""
+        if asked in self._full:
+            return None
+        nodes = seat(self.bare, asked)
+        if nodes is None:
+            self._full.add(asked)
+        return nodes
 
     def _reserve(self, asked: Asked) -> tuple[float | None, list[str]]:
         """Hold the room where the run will fit first; when that is known, return the time."""
@@ -231,3 +278,7 @@ def _size(occupant: Occupant) -> tuple[bool, float, float, float]:
 
 def _names(nodes: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(nodes))
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"

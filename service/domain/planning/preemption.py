@@ -61,12 +61,14 @@ def preemptions(
         return []  # room is being made already
     standing = shares(usage, weights)
     would_score = {one.run_id: by.priority * one.priority / 100 + by.fair * standing[one.owner].fair for one in live}
+    known = {room.node.name for room in rooms}
     willing = [
         one
         for one in live
         if one.preemptible
         and not one.stopping
         and one.ran_seconds >= min_run_seconds
+        and known.issuperset(one.nodes)
         and (-one.tier, -would_score[one.run_id]) > (-first.run.tier, -first.score.total)
     ]
     # The last in the order go first, and of equals the youngest, which loses least.

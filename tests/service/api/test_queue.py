@@ -12,7 +12,7 @@ from sqlalchemy import update
 from prolu.client.wire import ExplainRead, NodeRead, QueueRead, SharesRead
 from prolu.spec.report import Failed, Progress
 from service.store import wishes
-from service.store.models import AttemptRow, RunRow, UserRow
+from service.store.models import AttemptRow, DispatcherRow, RunRow, UserRow
 from service.store.users import ensure_user
 from tests.fixtures_api import Api, running_api
 from tests.service.api.work import RUN, submit, sweep_body, work_on
@@ -35,7 +35,7 @@ def explain(api: Api, run_id: str | UUID) -> ExplainRead:
 def test_explain_says_why_a_run_waits_and_what_is_ahead_of_it(api: Api) -> None:
     seen(api, SMALL)
     works, first, second = (submit(api)["id"] for _ in range(3))
-    work_on(api, works, metric(1))
+    work_on(api, works, metric(1), node=SMALL.name)
     found = explain(api, second)
     assert (found.state, found.cause, found.position, found.ahead_count) == ("queued", "behind", 2, 1)
     assert found.reason == "Waits behind the run in place 1, which asks for the same."
@@ -86,7 +86,7 @@ def test_explain_of_a_run_that_there_is_not_is_404(api: Api) -> None:
 def test_the_queue_estimates_starts_by_the_progress_of_what_runs(api: Api) -> None:
     seen(api, SMALL)
     works, waits = submit(api)["id"], submit(api)["id"]
-    work_on(api, works, Progress(phase="training", done=4, total=100))
+    work_on(api, works, Progress(phase="training", done=4, total=100), node=SMALL.name)
     now = datetime.now(UTC)
     with api.database.begin() as session:
         session.execute(update(AttemptRow).values(started_at=now - timedelta(seconds=40), news_at=now))
@@ -129,8 +129,11 @@ def test_a_node_drains_and_comes_back(api: Api) -> None:
     answer = api.post("/v1/nodes:drain", {"node": SMALL.name, "evict": True, "reason": "new disks"})
     assert (answer.status_code, answer.json()["draining"]) == (200, True)
     assert [node["draining"] for node in api.get("/v1/nodes").json()["items"]] == [True]
-    assert explain(api, run_id).cause == "room"
-    assert api.post("/v1/nodes:undrain", {"node": SMALL.name}).json()["draining"] is False
+    (shown,) = api.get("/v1/nodes").json()["items"]
+    assert (shown["evicting"], shown["drain_reason"]) == (True, "new disks")
+    assert explain(api, run_id).reason == "Only nodes that are draining could hold 1 CPU and 2 GiB."
+    assert api.post("/v1/nodes:undrain", {"node": SMALL.name}).json()["items"][0]["draining"] is False
+    assert api.post("/v1/nodes:drain", {"node": SMALL.name, "reason": "x\x00"}).status_code == 422
     assert api.post("/v1/nodes:drain", {"node": "nowhere"}).status_code == 404
 
 
@@ -152,5 +155,36 @@ def test_a_user_with_as_many_waiting_runs_as_may_be_submits_no_more(database_url
         assert api.post("/v1/sweeps", sweep_body(2)).status_code == 201
         assert api.post("/v1/runs", RUN).status_code == 409
         assert api.post(f"/v1/runs/{first}:clone", {}).status_code == 409
+        sweep = api.get("/v1/sweeps").json()["items"][0]["id"]
+        assert api.post(f"/v1/sweeps/{sweep}:extend", {"spec": sweep_body(4)["spec"]}).status_code == 409
         other = f"Bearer {api.token_of('eve')}"
         assert api.post("/v1/runs", RUN, Authorization=other).status_code == 201, "each user has a limit of their own"
+
+
+def test_a_node_that_has_gone_can_be_undrained_before_it_is_back(api: Api) -> None:
+    seen(api, SMALL)
+    api.post("/v1/nodes:drain", {"node": SMALL.name})
+    seen(api)
+    assert api.post("/v1/nodes:undrain", {"node": SMALL.name}).json()["items"] == []
+    seen(api, SMALL)
+    assert api.get("/v1/nodes").json()["items"][0]["draining"] is False
+
+
+def test_without_a_dispatcher_nothing_is_said_to_start(api: Api) -> None:
+    seen(api, SMALL)
+    run_id = submit(api)["id"]
+    with api.database.begin() as session:
+        session.execute(update(DispatcherRow).values(seen_at=datetime.now(UTC) - timedelta(hours=3)))
+    found = explain(api, run_id)
+    assert found.reason.startswith("No dispatcher has been heard of since 20")
+    assert found.estimated_start is None
+
+
+def test_members_extend_a_sweep_of_the_highest_tier_by_ordinary_runs(api: Api) -> None:
+    member = f"Bearer {api.token_of('bob')}"
+    sweep = api.post("/v1/sweeps", sweep_body(2), Authorization=member).json()["id"]
+    assert api.http.patch(f"/v1/sweeps/{sweep}", json={"tier": "high"}).status_code == 200
+    answer = api.post(f"/v1/sweeps/{sweep}:extend", {"spec": sweep_body(3)["spec"]}, Authorization=member)
+    assert answer.status_code == 202, answer.text
+    tiers = [run["tier"] for run in api.get(f"/v1/sweeps/{sweep}/runs").json()["items"]]
+    assert tiers == ["high", "high", "normal"]

@@ -79,7 +79,7 @@ def test_a_user_holds_no_more_gpus_than_the_limit() -> None:
     found = planned(runs, [trains(9, gpus=1)], [node(gpus=8, cpus=8)], policy=Policy(max_gpus_per_user=2))
     assert sorted(started(found)) == [1, 3]
     (told,) = [one.reason for one in found.decisions if one.cause == "user_limit"]
-    assert told == "ada holds 2 GPUs already, and 2 is the limit for one user"
+    assert told == "its owner holds 2 GPUs already, and 2 is the limit for one user"
 
 
 def test_runs_too_large_for_the_cluster_hold_up_nobody() -> None:

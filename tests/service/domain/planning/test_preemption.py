@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from service.domain.planning.plan import Plan
-from tests.service.domain.planning.build import node, planned, trains, waits
+from tests.service.domain.planning.build import NOW, SWEEP, node, planned, trains, waits
 
 FULL = [node("a", cpus=64, gpus=4)]
 
@@ -76,3 +77,37 @@ def test_who_was_preempted_does_not_preempt_back() -> None:
     after = [one for one in hog() if one.run_id.int != victim]
     now_live = [*after, trains(1, "ada", gpus=1, preemptible=True, ran_seconds=1000.0)]
     assert victims(planned([waits(victim, "bob", gpus=1)], now_live, FULL, usage={"bob": 1e4, "ada": 1e3})) == []
+
+
+def test_a_run_on_a_node_that_is_gone_makes_no_room_and_breaks_no_plan() -> None:
+    lost = [trains(number, "bob", node="gone", preemptible=True, ran_seconds=3600) for number in (8, 9)]
+    here = [trains(number, "bob", preemptible=True, ran_seconds=3600, cpus=2) for number in (6, 7)]
+    found = planned([waits(1, "ada", cpus=4)], [*lost, *here])
+    assert {one.run_id.int for one in found.preemptions} <= {6, 7}
+
+
+def test_nobody_is_stopped_who_would_take_the_room_back_at_once() -> None:
+    """Its age would put it first again, round after round."""
+    old = NOW - timedelta(hours=24)
+    live = [
+        trains(number, "bob", preemptible=True, ran_seconds=3600, waiting_since=old, priority=90)
+        for number in (6, 7, 8, 9)
+    ]
+    found = planned([waits(1, "ada")], live, usage={"bob": 60_000.0, "ada": 40_000.0})
+    assert found.preemptions == []
+
+
+def test_nobody_is_stopped_for_room_that_a_sibling_would_take() -> None:
+    """The sweep is at its limit; its next run stands first, and stopping one of it would let that one in."""
+    sibling = waits(20, "bob", hours=23, cpus=4, sweep_id=SWEEP, max_concurrent=1, priority=100)
+    live = [
+        trains(10, "bob", preemptible=True, ran_seconds=3600, cpus=4, sweep_id=SWEEP, max_concurrent=1, tier=-1),
+    ]
+    assert planned([sibling, waits(1, "ada", priority=0)], live, usage={"ada": 1e6}).preemptions == []
+
+
+def test_a_run_that_only_a_draining_node_could_hold_keeps_no_other_waiting() -> None:
+    nodes = [node("a"), node("big", cpus=64, draining=True)]
+    found = planned([waits(1, cpus=32, hours=5), waits(2, cpus=4)], nodes=nodes)
+    assert [decision.cause for decision in found.decisions] == ["draining", "starts"]
+    assert found.decisions[0].reason == "only nodes that are draining could hold 32 CPUs and 1 GiB"
