@@ -57,6 +57,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
             hub_cache=settings.hub_cache,
             hub=Hub.of(settings, hub_transport),
             one_machine=database.is_sqlite,
+            max_gpus_per_user=settings.max_gpus_per_user,
         ),
         streams=streams,
         settled=Settled(),

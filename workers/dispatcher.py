@@ -201,6 +201,9 @@ class Dispatcher:
         """Grant wishes, end what has to end, start what fits."""
         seen = self._cluster.nodes()
         with self._database.begin() as session:
+            if not lease.leads(session, self._settings.holder):
+                self._leads_until = float("-inf")
+                return
             self._seen_event = situation.last_event(session)
             queue.settle(session)
             changed = nodes.record_nodes(session, seen)

@@ -21,7 +21,7 @@ _TRUST_OR_WAIT = "have the operator set PROLU_HUB=trust to accept it unchecked, 
 def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list[Mistake]:
     """Say what the spec names that is not there, or cannot be checked. Asks the network: never call it inside a transaction."""
     where = where.for_one_request()
-    mistakes = check_resources(spec.resources, nodes)
+    mistakes = check_resources(spec.resources, nodes) + _within_allowance(spec.resources, where.max_gpus_per_user)
     match spec.data:
         case ShardsData():
             mistakes += check_shards(spec.data, where)
@@ -46,6 +46,18 @@ def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mis
         return [Mistake(("resources", "gpu_type"), sentence)]
     mistakes = [mistake for field, offer in _OFFERS.items() for mistake in _more_than_any(field, offer, asked, of_type)]
     return mistakes or [_together(asked, of_type)]
+
+
+def _within_allowance(asked: ResourcesSpec, most: float | None) -> list[Mistake]:
+    """Refuse what one user may never hold: it would wait for ever."""
+    gpus = asked.gpus * asked.ranks
+    if most is None or gpus <= most:
+        return []
+    sentence = (
+        f"resources asks for {gpus:g} GPUs, and one user may hold {most:g} at once; ask for less, or have the operator raise "
+        "PROLU_MAX_GPUS_PER_USER."
+    )
+    return [Mistake(("resources", "gpus"), sentence)]
 
 
 _OFFERS: dict[str, Callable[[NodeRead], float]] = {

@@ -33,6 +33,12 @@ def lead(session: Session, holder: str, *, seconds: float) -> int | None:
     return row.term
 
 
+def leads(session: Session, holder: str) -> bool:
+    """Whether the lead is this dispatcher's at this moment, whatever it believes itself."""
+    row = session.get(DispatcherRow, _ROW, populate_existing=True)
+    return row is not None and row.holder == holder
+
+
 def resign(session: Session, holder: str) -> None:
     """Give up the lead, so that another need not wait for its end; nothing where somebody else leads by now."""
     row = session.get(DispatcherRow, _ROW, with_for_update=True, populate_existing=True)

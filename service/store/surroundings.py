@@ -22,6 +22,8 @@ class Surroundings:
     """Whether runs train on the machine of the API, so that what is not installed here is missing there."""
     url_roots: tuple[ObjectUrl, ...] = ()
     """Prefixes of object stores that a spec may read shards from."""
+    max_gpus_per_user: float | None = None
+    """What one user's runs may hold at once; None for no limit."""
 
     def for_one_request(self) -> Surroundings:
         """Have all checks of one request share what the hub said, and the time that it gets."""

@@ -422,6 +422,15 @@ def test_of_two_dispatchers_one_works_and_the_other_waits(lab: Lab):
     assert lab.state(run_id) == "succeeded"
 
 
+def test_who_was_replaced_without_noticing_starts_nothing(lab: Lab):
+    lab.tick()
+    lab.expire_lead()
+    lab.new_dispatcher(holder="standby").tick()
+    run_id = lab.submit()
+    lab.tick()
+    assert lab.state(run_id) == "queued"
+
+
 def test_who_ends_gives_up_the_lead(lab: Lab):
     lab.tick()
     lab.dispatcher.run(_already_ended())

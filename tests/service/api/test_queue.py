@@ -188,3 +188,12 @@ def test_members_extend_a_sweep_of_the_highest_tier_by_ordinary_runs(api: Api) -
     assert answer.status_code == 202, answer.text
     tiers = [run["tier"] for run in api.get(f"/v1/sweeps/{sweep}/runs").json()["items"]]
     assert tiers == ["high", "high", "normal"]
+
+
+def test_a_run_that_one_user_may_never_hold_is_refused(database_url: str, tmp_path: Path) -> None:
+    with running_api(tmp_path, database_url=database_url, max_gpus_per_user=1) as api:
+        asks = {"gpus": 1.0, "ranks": 2}
+        answer = api.post("/v1/runs", {"spec": {**RUN["spec"], "resources": asks}})
+        assert answer.status_code == 422
+        assert "resources asks for 2 GPUs, and one user may hold 1 at once" in answer.text
+        assert api.post("/v1/runs", {"spec": {**RUN["spec"], "resources": {"gpus": 1.0}}}).status_code == 201
