@@ -71,12 +71,15 @@ $(PEERS_STAMP): requirements-peers.lock requirements-peers-alone.lock | $(PEERS)
 	@env -u PYTHONDONTWRITEBYTECODE $(PEERS)/python -c 'import sae_lens, dictionary_learning.utils'
 	@touch $@
 
-.PHONY: check
-check: install  ## Check format, lint, types and imports, then run the unit tests
+.PHONY: lint
+lint: install  ## Check format, lint, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+.PHONY: check
+check: lint  ## Check format, lint, types and imports, then run the unit tests
 	$(PYTEST) -m "not ray and not model and not peers" --ignore=tests/acceptance --ignore=tests/integration $(PYTEST_ARGS)
 
 .PHONY: test
