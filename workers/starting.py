@@ -55,32 +55,31 @@ class Starter:
         plan = now.plan(self._settings.policy)
         with self._metrics.claim():
             claims = self._claim(plan)
+        epochs = {attempt.run_id: attempt.epoch for attempt in now.attempts}
+        for preemption in plan.preemptions:
+            self._make_room(preemption, epochs[preemption.run_id])
         since = {run.run_id: run.waiting_since for run in now.waiting}
         for claim in claims:
             self._metrics.claimed((now.now - since[claim.run_id]).total_seconds())
             self._start_actor(claim)
 
     def _claim(self, plan: Plan) -> list[Claim]:
-        """Write the plan: claims, and the wish that live runs make room."""
+        """Take the runs that the plan starts."""
         chosen = {decision.run_id: decision.nodes for decision in plan.decisions if decision.start}
-        if not chosen and not plan.preemptions:
+        if not chosen:
             return []
         with self._database.begin() as session:
-            claims = queue.claim(
+            return queue.claim(
                 session,
                 list(chosen),
                 holder=self._settings.holder,
                 lease_seconds=self._settings.lease_seconds,
                 nodes=chosen,
             )
-        for preemption in plan.preemptions:
-            self._make_room(preemption)
-        return claims
 
-    def _make_room(self, preemption: Preemption) -> None:
+    def _make_room(self, preemption: Preemption, epoch: int) -> None:
         """Note that a live run stops for another. Alone, since whoever locks many runs locks them in order of their ids."""
         with self._database.begin() as session:
-            epoch = queue.epoch_of(session, preemption.run_id)
             message = f"It {preemption.reason}."
             queue.mark_stopping(session, preemption.run_id, epoch, reason="preempt", message=message)
 

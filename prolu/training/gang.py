@@ -64,7 +64,7 @@ class Gang(Ranks):
         for tensor in means:
             tensor.div_(self.count)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch gives it no type
     def gather(self, x: Shaped[Tensor, " *shape"]) -> Shaped[Tensor, " ranks *shape"]:
         """Return everybody's `x`, in the order of ranks; no gradient flows back."""
         own = x.detach().reshape(-1).contiguous()

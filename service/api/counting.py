@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +17,8 @@ from starlette.types import Scope
 
 from service.store.db import Database
 from service.store.figures import Figures, figures
+
+Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)
 
 _KEPT_SECONDS = 1.0
 # A service that is scraped all the time spends one part in so many of its time on it, however long the queue is.
@@ -78,31 +81,34 @@ class _Collected(Collector):
 
 
 def _families(found: Figures) -> Iterator[Metric]:
-    runs = GaugeMetricFamily("prolu_runs", "Runs that are not over.", labels=["state", "user"])
-    for (state, user), count in sorted(found.runs.items()):
-        runs.add_metric([state, user], count)
-    yield runs
+    yield _filled(
+        GaugeMetricFamily("prolu_runs", "Runs that are not over.", labels=["state", "user"]), found.runs.items()
+    )
     oldest = GaugeMetricFamily(
         "prolu_queue_oldest_wait_seconds", "How long the queued run that has waited longest waits.", labels=["user"]
     )
-    for user, seconds in sorted(found.oldest_wait_seconds.items()):
-        oldest.add_metric([user], seconds)
-    yield oldest
+    yield _filled(oldest, _by_one(found.oldest_wait_seconds))
     attempts = CounterMetricFamily(
         "prolu_attempts",
         "Attempts that have ended; failure_class is empty of those that ended well.",
         labels=["outcome", "failure_class"],
     )
-    for (outcome, failure_class), count in sorted(found.attempts.items()):
-        attempts.add_metric([outcome, failure_class], count)
-    yield attempts
+    yield _filled(attempts, found.attempts.items())
     gpu_seconds = CounterMetricFamily(
         "prolu_gpu_seconds", "GPU-seconds that attempts have taken, a CPU core counting as 1/32 GPU.", labels=["user"]
     )
-    for user, seconds in sorted(found.gpu_seconds.items()):
-        gpu_seconds.add_metric([user], seconds)
-    yield gpu_seconds
+    yield _filled(gpu_seconds, _by_one(found.gpu_seconds))
     yield from _of_the_cluster(found)
+
+
+def _filled(family: Family, rows: Iterable[tuple[Sequence[str], float]]) -> Family:
+    for labels, value in sorted(rows, key=lambda row: [*row[0]]):
+        family.add_metric(labels, value)
+    return family
+
+
+def _by_one(values: Mapping[str, float]) -> Iterator[tuple[Sequence[str], float]]:
+    return (([label], value) for label, value in values.items())
 
 
 def _of_the_cluster(found: Figures) -> Iterator[Metric]:
@@ -113,9 +119,7 @@ def _of_the_cluster(found: Figures) -> Iterator[Metric]:
     yield nodes
     yield GaugeMetricFamily("prolu_cluster_cpus", "CPU cores of all nodes.", offer.cpus)
     gpus = GaugeMetricFamily("prolu_cluster_gpus", "GPUs of all nodes.", labels=["gpu_type"])
-    for gpu_type, count in sorted(offer.gpus.items()):
-        gpus.add_metric([gpu_type], count)
-    yield gpus
+    yield _filled(gpus, _by_one(offer.gpus))
     yield GaugeMetricFamily("prolu_cluster_memory_bytes", "Memory of all nodes.", offer.memory_gb * _GIB)
     yield GaugeMetricFamily("prolu_dispatcher_term", "How often the lead of the dispatchers has changed.", found.term)
     if found.seen_at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,8 +24,6 @@ from service.store import lease, lists, nodes
 from service.store.models import AttemptRow, RunRow
 from service.store.planned import View
 
-# A dispatcher that was silent for longer is taken for gone.
-_DISPATCHER_BELIEVED = timedelta(seconds=30)
 # Of the runs ahead, the nearest are shown.
 _AHEAD_SHOWN = 10
 
@@ -84,6 +83,10 @@ def shares(view: View, *, half_life_seconds: float) -> SharesRead:
 def shares_by_user(view: View) -> dict[str, ShareRead]:
     """The same by user, in the order of their names."""
     now = view.situation
+    live_runs, waiting_runs = (Counter(one.owner for one in runs) for runs in (now.live, now.waiting))
+    live_gpus: dict[str, float] = defaultdict(float)
+    for one in now.live:
+        live_gpus[one.owner] += one.asked.gpus * one.asked.ranks
     return {
         user: ShareRead(
             user=user,
@@ -92,9 +95,9 @@ def shares_by_user(view: View) -> dict[str, ShareRead]:
             usage_share=share.usage_share,
             target_share=share.target_share,
             fair=share.fair,
-            live_runs=sum(one.owner == user for one in now.live),
-            live_gpus=sum(one.asked.gpus * one.asked.ranks for one in now.live if one.owner == user),
-            waiting_runs=sum(one.owner == user for one in now.waiting),
+            live_runs=live_runs[user],
+            live_gpus=live_gpus[user],
+            waiting_runs=waiting_runs[user],
         )
         for user, share in sorted(view.shares.items())
     }
@@ -105,7 +108,7 @@ def _silence(session: Session, now: datetime) -> str | None:
     seen = lease.last_sign_of_life(session)
     if seen is None:
         return "No dispatcher has been there yet, and it takes one to start runs."
-    if now - seen <= _DISPATCHER_BELIEVED:
+    if now - seen <= lease.BELIEVED:
         return None
     return f"No dispatcher has been heard of since {seen:%Y-%m-%d %H:%M:%S} UTC; nothing starts until one is back."
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, func, select, update
+from sqlalchemy import Integer, Table, Uuid, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from prolu.spec import SweepSpec
@@ -15,9 +16,9 @@ from service.store.models import RunRow
 from service.store.submission import add_points, require_room
 from service.store.wishes import locked_sweep
 
-_RUNS = RunRow.__table__
+_RUNS = cast("Table", RunRow.__table__)
 _DESCRIBE = (
-    update(RunRow.__table__)  # type: ignore[arg-type]
+    update(_RUNS)
     .where(
         _RUNS.c.sweep_id == bindparam("of_sweep", type_=Uuid()),
         _RUNS.c.point == bindparam("at_point", type_=Integer()),

@@ -98,7 +98,7 @@ def _gpu_seconds(session: Session, now: datetime) -> dict[UUID, float]:
     )
     for row in session.execute(live):
         seconds = max(0.0, (now - row.started_at).total_seconds())
-        took[row.owner_id] += row.ranks * charge_per_second(cpus=row.cpus, gpus=row.gpus) * seconds
+        took[row.owner_id] += charge_per_second(cpus=row.cpus, gpus=row.gpus, ranks=row.ranks) * seconds
     return took
 
 

@@ -14,6 +14,9 @@ from sqlalchemy.orm import Session
 from service.store.db import database_now, insert_new
 from service.store.models import DispatcherRow
 
+# A dispatcher that was silent for longer is taken for gone.
+BELIEVED = timedelta(seconds=30)
+
 _ROW = 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, false, func, select, true
@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import NodeRead
 from service.domain.errors import NotFound
 from service.store.db import Database, database_now
+from service.store.lease import BELIEVED
 from service.store.models import DispatcherRow, DrainRow, NodeRow
-
-_BELIEVED_SECONDS = 30
 
 
 def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
@@ -104,8 +103,8 @@ def _believed(now: ColumnElement[datetime]) -> Select[Any]:
     )
 
 
-_BELIEVED = _believed(func.clock_timestamp() - timedelta(seconds=_BELIEVED_SECONDS))
-_BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{_BELIEVED_SECONDS} seconds"))
+_BELIEVED = _believed(func.clock_timestamp() - BELIEVED)
+_BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{BELIEVED.total_seconds()} seconds"))
 
 
 def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:

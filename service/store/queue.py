@@ -38,7 +38,6 @@ __all__ = [
     "Claim",
     "LiveAttempt",
     "claim",
-    "epoch_of",
     "live",
     "lose",
     "mark_stopping",
@@ -169,11 +168,6 @@ def _refuse(session: Session, run_id: UUID, epoch: int, error: ValidationError) 
         run, attempt = found
         now = database_now(session)
         end_badly(session, run, attempt, now=now, outcome="failed", failure_class="user_error", message=message)
-
-
-def epoch_of(session: Session, run_id: UUID) -> int:
-    """The number of the run's present or last attempt; 0 before the first, and for a run that there is not."""
-    return session.scalar(select(RunRow.epoch).where(RunRow.id == run_id)) or 0
 
 
 def mark_stopping(

@@ -7,10 +7,10 @@ in its sweep; the old one is `superseded` from then on, which is no state.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, insert, literal, select, update
+from sqlalchemy import BigInteger, Table, Text, Uuid, bindparam, insert, literal, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -127,7 +127,7 @@ def _take_places(
     return [row["new_id"] for row in rows]
 
 
-_RUNS = RunRow.__table__
+_RUNS = cast("Table", RunRow.__table__)
 _VALUES: dict[str, Any] = {
     "id": bindparam("new_id", type_=Uuid()),
     "retry_of": _RUNS.c.id,
@@ -144,7 +144,7 @@ _VALUES: dict[str, Any] = {
     "total": literal(0),
     **{name: _RUNS.c[name] for name in _COPIED},
 }
-_COPY = insert(RunRow.__table__).from_select(  # type: ignore[arg-type]
+_COPY = insert(_RUNS).from_select(
     list(_VALUES), select(*_VALUES.values()).where(_RUNS.c.id == bindparam("old_id", type_=Uuid()))
 )
 

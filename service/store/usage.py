@@ -27,7 +27,7 @@ def charge(session: Session, ended: Sequence[tuple[RunRow, AttemptRow]]) -> None
     for run, attempt in ended:
         if attempt.finished_at is None:
             raise ValueError(f"Attempt {attempt.epoch} of run {run.id} has not ended; charge it when it has.")
-        per_second = run.ranks * charge_per_second(cpus=run.cpus, gpus=run.gpus)
+        per_second = charge_per_second(cpus=run.cpus, gpus=run.gpus, ranks=run.ranks)
         # Of one that was lost nobody knows how long it worked, but not beyond its lease: nobody had heard of it since.
         lost = attempt.outcome == "lost"
         ended_at = min(attempt.finished_at, attempt.lease_until) if lost else attempt.finished_at

@@ -9,7 +9,7 @@ Knows no SQL, no Ray and no clock.
 from service.domain.planning.forecast import forecast
 from service.domain.planning.occupants import Occupant
 from service.domain.planning.placement import Asked, Node, could_ever_fit
-from service.domain.planning.plan import Candidate, Cause, Decision, Plan, Policy, plan
+from service.domain.planning.plan import Candidate, Decision, Plan, Policy, plan
 from service.domain.planning.preemption import Preemption
 from service.domain.planning.ranking import Score, Weights
 from service.domain.planning.shares import Share, shares
@@ -17,7 +17,6 @@ from service.domain.planning.shares import Share, shares
 __all__ = [
     "Asked",
     "Candidate",
-    "Cause",
     "Decision",
     "Node",
     "Occupant",

@@ -8,7 +8,6 @@ from datetime import datetime
 from uuid import UUID
 
 from service.domain.planning.placement import Asked, Room
-from service.domain.planning.shares import charge_per_second
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Occupant:
     @property
     def charge_per_second(self) -> float:
         """What it takes of the cluster, all ranks together, in GPU-seconds per second."""
-        return self.asked.ranks * charge_per_second(cpus=self.asked.cpus, gpus=self.asked.gpus)
+        return self.asked.charge_per_second
 
 
 def settle_in(occupant: Occupant, rooms: Sequence[Room]) -> None:

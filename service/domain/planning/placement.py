@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from service.domain.planning.shares import charge_per_second
+
 _EPSILON = 1e-9  # shares of a GPU are hundredths, which floats add up only nearly
 
 
@@ -23,6 +25,11 @@ class Asked:
     ranks: int = 1
     gpu_type: str | None = None
     """Only nodes whose GPUs are of this type; None takes any."""
+
+    @property
+    def charge_per_second(self) -> float:
+        """What all ranks together take of the cluster, in GPU-seconds per second."""
+        return charge_per_second(cpus=self.cpus, gpus=self.gpus, ranks=self.ranks)
 
     def in_words(self) -> str:
         """Write it for people: `2 times 1 CPU, 1 A100 GPU and 2 GiB`."""
@@ -140,6 +147,12 @@ def seat(rooms: Sequence[Room], asked: Asked) -> list[str] | None:
             after = tried[room.node.name]
             room.cpus, room.memory_gb, room.devices = after.cpus, after.memory_gb, after.devices
     return chosen
+
+
+def take_on(names: Iterable[str], rooms: Sequence[Room], asked: Asked) -> None:
+    """Seat a rank on each of the named nodes, as `seat` or somebody before it has chosen them."""
+    for name in names:
+        next(room for room in rooms if room.node.name == name).take(asked)
 
 
 def could_ever_fit(asked: Asked, nodes: Iterable[Node]) -> bool:

@@ -12,18 +12,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from functools import partial
 from uuid import UUID
 
+from prolu.client.wire import Cause
 from service.domain.planning.occupants import Occupant, leave, settle_in
-from service.domain.planning.placement import Asked, Node, Room, could_ever_fit, rooms_of, seat
+from service.domain.planning.placement import Asked, Node, Room, could_ever_fit, rooms_of, seat, take_on
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Ranked, Score, Weights, ranked
-from service.domain.planning.shares import charge_per_second
-
-Cause = Literal[
-    "starts", "backfills", "room", "behind", "sweep_limit", "user_limit", "draining", "too_large", "no_nodes"
-]
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Candidate:
     @property
     def charge_per_second(self) -> float:
         """What it takes of the cluster, all ranks together, in GPU-seconds per second."""
-        return self.asked.ranks * charge_per_second(cpus=self.asked.cpus, gpus=self.asked.gpus)
+        return self.asked.charge_per_second
 
 
 @dataclass(frozen=True)
@@ -104,10 +100,11 @@ def plan(
     """Decide for every run that waits. `usage` (decayed GPU-seconds) and `weights` (above 0) are by user; both may lack users."""
     users = {one.owner for one in waiting} | {one.owner for one in live}
     active = {user: weights.get(user, 1.0) for user in sorted(users)}
+    in_order = partial(ranked, usage=usage, weights=active, now=now, by=policy.weights)
     board = _Board(live, nodes, policy)
     decisions: list[Decision] = []
     first_held: Ranked[Candidate] | None = None
-    for place, one in enumerate(ranked(waiting, usage=usage, weights=active, now=now, by=policy.weights), start=1):
+    for place, one in enumerate(in_order(waiting), start=1):
         decision = board.decide(one, place)
         decisions.append(decision)
         if first_held is None and decision.cause == "room":
@@ -129,7 +126,7 @@ def plan(
         then = [*waiting, *(_waiting_again(one, now) for one in live if one.run_id in stopped)]
         rest = [one for one in live if one.run_id not in stopped]
         board = _Board(rest, nodes, policy)
-        for place, one in enumerate(ranked(then, usage=usage, weights=active, now=now, by=policy.weights), start=1):
+        for place, one in enumerate(in_order(then), start=1):
             decision = board.decide(one, place)
             if decision.start and one.run.run_id in stopped:
                 return Plan(decisions)
@@ -184,7 +181,7 @@ class _Board:
             return Decision(run.run_id, place, one.score, cause, reason, tuple(nodes), within)
 
         if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
-            return so("sweep_limit", f"its sweep trains {_count(limit)} already, as many as max_concurrent allows")
+            return so("sweep_limit", f"its sweep trains {_runs(limit)} already, as many as max_concurrent allows")
         most, has = self._policy.max_gpus_per_user, self._gpus[run.owner]
         if most is not None and asked.gpus and has + asked.gpus * asked.ranks > most:
             return so("user_limit", f"its owner holds {has:g} GPUs already, and {most:g} is the limit for one user")
@@ -220,8 +217,7 @@ class _Board:
 
     def _start(self, run: Candidate, nodes: Sequence[str], others: Sequence[Room]) -> None:
         """Note a start; `seat` has taken its room of one set of rooms, and `others` is the other set."""
-        for name in nodes:
-            next(room for room in others if room.node.name == name).take(run.asked)
+        take_on(nodes, others, run.asked)
         self._count(run)
 
     def _count(self, one: Candidate | Occupant) -> None:
@@ -261,8 +257,7 @@ class _Board:
         else:
             sure, nodes = False, seat(rooms_of(self._nodes), asked)
         held = nodes or []
-        for name in held:
-            next(room for room in self._free if room.node.name == name).take(asked)
+        take_on(held, self._free, asked)
         self._reservations.append(within if sure else None)
         return self._reservations[-1], held
 
@@ -280,5 +275,5 @@ def _names(nodes: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(nodes))
 
 
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

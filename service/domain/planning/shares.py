@@ -1,6 +1,6 @@
 """Fair share: how much of the cluster each user has had of late, beside how much is theirs.
 
-    charge          what a run takes, per second: gpus + CPU_WEIGHT * cpus, in GPU-seconds
+    charge          what a run takes, per second: ranks * (gpus + CPU_WEIGHT * cpus), in GPU-seconds
     usage           sum of charges, where a second of `age` counts 2^-(age / half_life)
     usage_share     usage / usage of all active users
     target_share    weight / weights of all active users
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 CPU_WEIGHT = 1 / 32
 
 
-def charge_per_second(*, cpus: float, gpus: float) -> float:
-    """Give what a run takes of the cluster, in GPU-seconds per second."""
-    return gpus + CPU_WEIGHT * cpus
+def charge_per_second(*, cpus: float, gpus: float, ranks: int = 1) -> float:
+    """Give what a run takes of the cluster, all its ranks together, in GPU-seconds per second."""
+    return ranks * (gpus + CPU_WEIGHT * cpus)
 
 
 def decayed(usage: float, *, seconds: float, half_life_seconds: float) -> float:
