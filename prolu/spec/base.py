@@ -70,7 +70,9 @@ def _storable(text: str, place: tuple[str | int, ...]) -> None:
 
 # Numbers are strict: a string or a boolean where a number belongs is a mistake, never a number.
 Integer = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True), AfterValidator(_without_negative_zero)]
+Number = Annotated[float, Field(strict=True)]
+# For numbers that may be 0. After their bounds, which JSON Schema would not know otherwise.
+UnsignedZero = AfterValidator(_without_negative_zero)
 # Training counts in float32, which ends at 3.4e38 and 1.2e-38. A weight beyond these would be infinite there, or nothing.
 LARGEST, LEAST = 1e30, 1e-30
 # What is added to activations, or divides them, is squared as well, and more than once: these stay far from both ends.

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import Flag, Integer, Number, Spec, refusal
+from prolu.spec.base import Flag, Integer, Number, Spec, UnsignedZero, refusal
 from prolu.spec.text import HubName, Label, Location
 
 Normalisation = Literal["none", "per_token", "dataset_rms"]
@@ -37,11 +37,11 @@ class SyntheticData(_Data):
     """Number of ground-truth features, unit vectors drawn once from `seed`. Default 256, four times the toy's d_in."""
     active_features: Annotated[Number, Field(gt=0)] = 8.0
     """Mean number of features active in one sample, each with probability active_features / n_features. Default 8."""
-    noise_std: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
+    noise_std: Annotated[Number, Field(ge=0, le=1e6), UnsignedZero] = 0.01
     """Standard deviation of the isotropic noise, in units of a feature's mean magnitude. Default 0.01."""
     magnitudes: Magnitudes = "uniform"
     """Law of an active feature's magnitude, of mean 1: uniform on [0.5, 1.5], the default, or log-normal with sigma 0.5."""
-    correlation: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    correlation: Annotated[Number, Field(ge=0, le=1), UnsignedZero] = 0.0
     """Correlation of the activity of two features of one group: 0, the default, independent; 1, always together."""
     group_size: Annotated[Integer, Field(ge=1, le=1_048_576)] = 4
     """Features per group, in index order; matters only if `correlation` is above 0. Default 4."""

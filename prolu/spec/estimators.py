@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prolu.spec.base import Number, Size, Spec
+from prolu.spec.base import Number, Size, Spec, UnsignedZero
 
-Weight = Annotated[Number, Field(ge=-100, le=100)]
+Weight = Annotated[Number, Field(ge=-100, le=100), UnsignedZero]
 
 
 class HeavisideKernel(Spec):

@@ -151,7 +151,8 @@ def _sentence(complaint: Any, context: Mapping[str, Any], place: Place, where: s
             length = len(got) if isinstance(got, str | list) else _shown(got)
             return f"{where} must have at most {_count(context['max_length'], got)}; got {length}."
         case known if known in _MUST_BE:
-            return f"{where} must be {_MUST_BE[known].format(**context)}; got {_shown(got)}{_remedy(known, got)}."
+            must_be = _MUST_BE[known].format(**{name: _bound(value) for name, value in context.items()})
+            return f"{where} must be {must_be}; got {_shown(got)}{_remedy(known, got)}."
     message = str(complaint["msg"]).removeprefix("Value error, ")
     if message.startswith("Input should be "):
         return f"{where} must be {message.removeprefix('Input should be ')}; got {_shown(got)}."
@@ -188,6 +189,11 @@ def _shown(value: Any) -> str:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[:length] + "…"
+
+
+def _bound(value: Any) -> str:
+    """A bound as a person would write it: those of fractions are kept as fractions, 0 as 0.0."""
+    return str(value).removesuffix(".0")
 
 
 def _remedy(kind: str, got: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from prolu.spec.base import Integer, Number, Spec, refusal
+from prolu.spec.base import Integer, Number, Spec, UnsignedZero, refusal
 
 
 def _in_hundredths(gpus: float) -> float:
@@ -16,7 +16,9 @@ def _in_hundredths(gpus: float) -> float:
     return gpus
 
 
-GpuShare = Annotated[Number, AfterValidator(_in_hundredths), Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+GpuShare = Annotated[
+    Number, UnsignedZero, AfterValidator(_in_hundredths), Field(json_schema_extra={"minimum": 0, "maximum": 1})
+]
 
 
 GpuType = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import LARGEST, Integer, Number, Size, Spec, refusal
+from prolu.spec.base import LARGEST, Integer, Number, Size, Spec, UnsignedZero, refusal
 from prolu.spec.estimators import Estimator, Ste
 
 Width = Annotated[Integer, Field(ge=1, le=4_194_304)]
@@ -57,7 +57,7 @@ class JumpReluSae(_Sae):
     """Tag of the union."""
     bandwidth: Size = 0.05
     """Width of the kernel in z, for normalised input. Default 0.05; the paper's 0.001 at norm 1 is 0.06 at rms 1 (width 3584)."""
-    initial_threshold: Annotated[Number, Field(ge=0, le=1e6)] = 0.5
+    initial_threshold: Annotated[Number, Field(ge=0, le=1e6), UnsignedZero] = 0.5
     """theta at the start, in units of z. Default 0.5: it moves by about lr per step, and the paper trains far longer."""
 
 
@@ -66,7 +66,7 @@ class GatedSae(_Sae):
 
     kind: Literal["gated"] = "gated"
     """Tag of the union."""
-    auxiliary_coefficient: Annotated[Number, Field(ge=0, le=LARGEST)] = 1.0
+    auxiliary_coefficient: Annotated[Number, Field(ge=0, le=LARGEST), UnsignedZero] = 1.0
     """Weight of reconstructing x from relu(m + b_gate) through a detached decoder. Default 1, the paper's."""
 
 
@@ -75,7 +75,7 @@ class _TopK(_Sae):
     """Latents that fire per token; of a batch kind, on average."""
     aux_k: Annotated[Integer, Field(ge=0, le=4_194_304)] | None = None
     """Dead latents that model the error in AuxK; by default the power of two nearest to d_in / 2, at most d_sae; 0 none."""
-    aux_coefficient: Annotated[Number, Field(ge=0, le=LARGEST)] = 1 / 32
+    aux_coefficient: Annotated[Number, Field(ge=0, le=LARGEST), UnsignedZero] = 1 / 32
     """alpha, the weight of AuxK. Default 1/32 (Gao 2024, section 2.4)."""
 
     @model_validator(mode="after")
@@ -95,7 +95,7 @@ class TopKSae(_TopK):
 
 
 class _BatchTopK(_TopK):
-    threshold_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.999
+    threshold_decay: Annotated[Number, Field(ge=0, lt=1), UnsignedZero] = 0.999
     """Decay of the average of the smallest act, inference's threshold; batch t weighs max(10/(t+9), 1 - decay). Default 0.999."""
 
 

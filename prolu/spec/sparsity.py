@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import LARGEST, LEAST, Integer, Number, Size, Spec, refusal
+from prolu.spec.base import LARGEST, LEAST, Integer, Number, Size, Spec, UnsignedZero, refusal
 
 
 class L0Controller(Spec):
@@ -33,7 +33,7 @@ class NoPenalty(Spec):
 class Penalty(Spec):
     """What all penalties have in common."""
 
-    coefficient: Annotated[Number, Field(ge=0, le=LARGEST)]
+    coefficient: Annotated[Number, Field(ge=0, le=LARGEST), UnsignedZero]
     """lambda, the weight of the penalty beside the reconstruction loss. Its scale depends on `training.reconstruction`."""
     warmup_steps: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
     """Steps over which the coefficient rises linearly from 0. Default 0, as in the post."""

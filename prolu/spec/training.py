@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prolu.spec.base import LARGEST, LEAST, Flag, Integer, Number, Size, Spec, refusal
+from prolu.spec.base import LARGEST, LEAST, Flag, Integer, Number, Size, Spec, UnsignedZero, refusal
 from prolu.spec.estimators import Estimator, ReluLike, Ste, SteBiasOnly, SteInputOnly
 
 
@@ -16,9 +16,9 @@ class _Optimizer(Spec):
 
 
 class _AdamLike(_Optimizer):
-    beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    beta1: Annotated[Number, Field(ge=0, lt=1), UnsignedZero] = 0.9
     """Decay of the first moment. Default 0.9, torch's; the Gated and JumpReLU papers use 0."""
-    beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
+    beta2: Annotated[Number, Field(ge=0, lt=1), UnsignedZero] = 0.999
     """Decay of the second moment. Default 0.999, torch's."""
     epsilon: Annotated[Number, Field(ge=LEAST, le=1e6)] = 1e-8
     """Added to the denominator. Default 1e-8, torch's."""
@@ -36,7 +36,7 @@ class AdamWSpec(_AdamLike):
 
     kind: Literal["adamw"] = "adamw"
     """Tag of the union."""
-    weight_decay: Annotated[Number, Field(ge=0, le=1e6)] = 0.01
+    weight_decay: Annotated[Number, Field(ge=0, le=1e6), UnsignedZero] = 0.01
     """Share of a weight lost per step and unit of learning rate. Default 0.01, torch's."""
 
 
@@ -52,7 +52,7 @@ class MuonSpec(_Optimizer):
 
     kind: Literal["muon"] = "muon"
     """Tag of the union."""
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.95
+    momentum: Annotated[Number, Field(ge=0, lt=1), UnsignedZero] = 0.95
     """Decay of the momentum. Default 0.95, torch's."""
 
 
