@@ -22,6 +22,9 @@ def _split_roots(value: Any) -> Any:
     return split_roots(value) if isinstance(value, str) else value
 
 
+# The dispatcher's statements take milliseconds; whoever takes this long for one is as good as gone.
+_LONGEST_PATIENCE_SECONDS = 30.0
+
 Roots = Annotated[tuple[Path | ObjectUrl, ...], NoDecode, BeforeValidator(_split_roots)]
 
 
@@ -122,6 +125,11 @@ class Settings(BaseSettings):
             half_life_seconds=self.half_life_days * 86_400,
             min_run_seconds=self.min_run_seconds,
         )
+
+    @property
+    def database_patience_seconds(self) -> float:
+        """How long the dispatcher waits for one answer of PostgreSQL: workers that it polls no more must not become orphans."""
+        return min(_LONGEST_PATIENCE_SECONDS, self.orphan_seconds / 4)
 
     @property
     def data_folders(self) -> tuple[Path, ...]:

@@ -62,6 +62,20 @@ class PostgresServer:
         self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
         self._process.wait(30)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it take what it is sent and say nothing while the block lasts: every process of it is stopped."""
+        stopped = [self._process.pid]
+        try:
+            os.kill(self._process.pid, signal.SIGSTOP)  # first, so that it starts no other process
+            for child in _children(self._process.pid):
+                os.kill(child, signal.SIGSTOP)
+                stopped.append(child)
+            yield
+        finally:
+            for process in reversed(stopped):
+                os.kill(process, signal.SIGCONT)
+
     def start(self) -> None:
         """Start it after a stop, on the same port and data."""
         self._process = _start(self._binaries, self._folder, self.port, self._user, self._settings)
@@ -131,6 +145,11 @@ def _start(
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
+
+
+def _children(process: int) -> list[int]:
+    told = subprocess.run(["/bin/ps", "-o", "pid=", "--ppid", str(process)], check=True, capture_output=True, text=True)
+    return [int(word) for word in told.stdout.split()]
 
 
 def _die_with_parent() -> None:

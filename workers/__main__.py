@@ -33,7 +33,7 @@ def main() -> int:
     ).parse_args()
     try:
         settings = read_settings()
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, patience_seconds=settings.database_patience_seconds)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -27,6 +27,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from service.store.patience import be_patient
+
 _BUSY_SECONDS = 30
 _WRITES, _ALONE = "prolu_writes", "prolu_alone"
 # A pooled connection that was used so recently counts as whole without a question to the server.
@@ -34,6 +36,7 @@ _TRUSTED_SECONDS = 1.0
 
 
 # How long libpq waits for a server that is gone (seconds, milliseconds); by itself it waits for a quarter of an hour.
+# None of it helps against a server that is there and says nothing; see `service.store.patience`.
 _PATIENCE = {
     "connect_timeout": 10,
     "tcp_user_timeout": 30_000,
@@ -44,9 +47,13 @@ _PATIENCE = {
 
 
 class Database:
-    """One database and its connection pool. `begin` for transactions that may write, `read` for those that may not."""
+    """One database and its connection pool. `begin` for transactions that may write, `read` for those that may not.
 
-    def __init__(self, url: str) -> None:
+    A PostgreSQL that does not answer a statement within `patience_seconds` counts as out of reach, with OperationalError.
+    Without it a statement waits for as long as the server is there.
+    """
+
+    def __init__(self, url: str, *, patience_seconds: float | None = None) -> None:
         parsed = _parsed(url)
         self._turn = threading.Lock()
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -61,8 +68,13 @@ class Database:
             self._alone = self.engine.execution_options(**{_ALONE: True})
         elif parsed.get_backend_name() == "postgresql":
             self.engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=30, connect_args=_PATIENCE
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=10,
+                max_overflow=30,
+                connect_args=_timeouts(patience_seconds),
             )
+            if patience_seconds is not None:
+                be_patient(self.engine, patience_seconds)
             event.listen(self.engine, "checkout", self._ask_if_alive)
             event.listen(self.engine, "checkin", _note_use)
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -173,6 +185,13 @@ def insert_new(session: Session, table: type[DeclarativeBase], row: Mapping[str,
 def dialect_insert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT, which both databases have and the standard lacks."""
     return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def _timeouts(patience_seconds: float | None) -> dict[str, int]:
+    if patience_seconds is None:
+        return _PATIENCE
+    # No number of seconds below two is taken for the time to connect.
+    return _PATIENCE | {"connect_timeout": max(2, min(_PATIENCE["connect_timeout"], round(patience_seconds)))}
 
 
 def _parsed(url: str) -> URL:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from service.store.db import Database
+from tests.postgres import PostgresServer
 from tests.workers.lab import SUCCEEDED, Lab, already_ended, progress
 
 
@@ -117,6 +120,25 @@ def test_while_the_database_is_away_the_actors_are_kept_company(lab: Lab, tmp_pa
     polls = lab.cluster.polls
     lab.dispatcher._turn(already_ended())
     assert lab.cluster.polls == polls + 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_while_postgresql_hangs_the_actors_are_kept_company_and_nothing_fails(
+    database_url: str, owner_id: UUID, tmp_path: Path, postgres_server: PostgresServer
+):
+    database = Database(database_url, patience_seconds=0.2)
+    lab = Lab(database, tmp_path, owner_id)
+    run_id = lab.training()
+    with postgres_server.hanging():
+        lab.cluster.only.say(progress(5))
+        polls = lab.cluster.polls
+        assert lab.dispatcher._turn(already_ended()) is False
+        assert lab.cluster.polls == polls + 1
+    lab.expire_leases()
+    lab.clock.now += 30
+    lab.say(progress(7))
+    assert (lab.state(run_id), lab.run(run_id).step, lab.run(run_id).epoch) == ("running", 7, 1)
+    database.dispose()
 
 
 def test_a_database_that_is_lost_right_after_an_end_ends_no_dispatcher(lab: Lab, tmp_path: Path):
