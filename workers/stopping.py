@@ -1,4 +1,8 @@
-"""End live attempts: by their owners' wishes, by limits of time, for others' sake. Asked first, by force after the grace."""
+"""End live attempts: by their owners' wishes, by limits of time, for others' sake. Asked first, by force after the grace.
+
+Ray tells nobody that a call to stop got lost (the actor was out of reach for a moment), so it is made again until the
+outcome comes; an actor heeds the first one.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,9 @@ from workers.messages import Attempt
 
 log = structlog.get_logger(__name__)
 
+# Between two calls to stop one attempt.
+_ASK_AGAIN_SECONDS = 2.0
+
 _WISHES: dict[str, StopReason] = {"cancelled": "cancel", "paused": "pause"}
 
 
@@ -32,8 +39,16 @@ class _Cause:
     sentence: str | None = None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """When an attempt was asked to end, by the dispatcher's own clock."""
+
+    first_at: float
+    last_at: float
+
+
 class Ender:
-    """Asks each attempt that has to end, once, and ends those by force that do not within the grace."""
+    """Asks each attempt that has to end, again and again, and ends those by force that do not within the grace."""
 
     def __init__(
         self,
@@ -49,7 +64,7 @@ class Ender:
         self._settings = settings
         self._clock = clock
         # When this dispatcher asked. One before it may have noted a wish to stop, and died before it asked.
-        self._asked: dict[Attempt, float] = {}
+        self._asked: dict[Attempt, _Asked] = {}
 
     def end_those_due(
         self,
@@ -66,7 +81,7 @@ class Ender:
         `listened_seconds`.
         """
         here = {_key(attempt) for attempt in live}
-        self._asked = {key: at for key, at in self._asked.items() if key in here}
+        self._asked = {key: asked for key, asked in self._asked.items() if key in here}
         for attempt in live:
             age = (now - attempt.started_at).total_seconds()
             age = min(age, listened_seconds) if attempt.state == "starting" else age
@@ -107,20 +122,23 @@ class Ender:
             # Nothing was heard of it yet, so there is nothing to save.
             self._listener.lose(attempt, Loss("preempted", f"It was ended before it began ({cause.reason})."))
             return
-        key = _key(attempt)
-        if key not in self._asked:
-            self._ask(attempt, cause)
-            self._asked[key] = self._clock()
+        key, now = _key(attempt), self._clock()
+        asked = self._asked.get(key)
         grace = self._settings.stop_grace_seconds
-        if self._clock() - self._asked[key] > grace:
+        if asked is not None and now - asked.first_at > grace:
             failure_class: FailureClass = "timeout" if cause.reason == "timeout" else "preempted"
             sentence = f"It did not end within {grace:g} s of being asked ({cause.reason})."
             self._listener.lose(attempt, Loss(failure_class, sentence))
+            return
+        if asked is None:
+            self._note(attempt, cause)
+        if asked is None or now - asked.last_at >= _ASK_AGAIN_SECONDS:
+            self._cluster.stop(attempt.actor_name, key, cause.reason)
+            self._asked[key] = _Asked(now if asked is None else asked.first_at, now)
 
-    def _ask(self, attempt: LiveAttempt, cause: _Cause) -> None:
+    def _note(self, attempt: LiveAttempt, cause: _Cause) -> None:
         with self._database.begin() as session:
             queue.mark_stopping(session, attempt.run_id, attempt.epoch, reason=cause.reason, message=cause.sentence)
-        self._cluster.stop(attempt.actor_name, _key(attempt), cause.reason)
         log.info("stopping", run_id=str(attempt.run_id), epoch=attempt.epoch, reason=cause.reason)
 
 

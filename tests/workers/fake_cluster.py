@@ -84,6 +84,8 @@ class FakeCluster:
                 yield name, Reply("node-a", actor.outbox.pending(ack[actor.assignment.attempt]))
 
     def stop(self, name: str, attempt: Attempt, reason: StopReason) -> None:
+        if attempt.run_id in self.out_of_reach_for:
+            raise ConnectionError("the head does not answer")
         self.actors[name].asked_to_stop.append(reason)
 
     def kill(self, name: str) -> None:

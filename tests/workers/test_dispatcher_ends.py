@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from prolu.spec.report import (
@@ -21,7 +22,7 @@ def test_an_attempt_that_a_former_dispatcher_left_stopping_is_asked_again(lab: L
     assert lab.cluster.only.asked_to_stop == ["preempt"]
 
 
-def test_a_wish_to_cancel_reaches_the_actor_once_and_ends_the_run(lab: Lab):
+def test_a_wish_to_cancel_reaches_the_actor_and_ends_the_run(lab: Lab):
     run_id = lab.training()
     lab.wish_cancelled(run_id)
     lab.tick(3)
@@ -29,6 +30,34 @@ def test_a_wish_to_cancel_reaches_the_actor_once_and_ends_the_run(lab: Lab):
     assert lab.state(run_id) == "stopping"
     lab.say(lambda actor: checkpoint(actor, 4), Stopped(step=4, reason="cancel"))
     assert lab.state(run_id) == "cancelled"
+
+
+def test_a_call_to_stop_that_was_lost_is_made_again_at_a_decent_pace(lab: Lab):
+    run_id = lab.training()
+    lab.wish_cancelled(run_id)
+    lab.tick()
+    lab.cluster.only.asked_to_stop.clear()  # it never came
+    lab.clock.now += 1
+    lab.tick()
+    assert lab.cluster.only.asked_to_stop == []
+    lab.clock.now += 1
+    lab.tick(2)
+    assert lab.cluster.only.asked_to_stop == ["cancel"]
+    lab.end_grace()
+    lab.tick()
+    assert lab.state(run_id) == "cancelled", "the grace began with the first call"
+
+
+def test_a_ray_that_does_not_take_a_call_to_stop_shortens_no_grace(lab: Lab):
+    run_id = lab.training()
+    lab.wish_cancelled(run_id)
+    lab.cluster.out_of_reach_for = {str(run_id)}
+    with pytest.raises(ConnectionError):
+        lab.tick()
+    lab.end_grace()
+    lab.cluster.out_of_reach_for = set()
+    lab.tick()
+    assert (lab.state(run_id), lab.cluster.only.asked_to_stop) == ("stopping", ["cancel"])
 
 
 def test_a_waiting_run_is_cancelled_without_an_actor(lab: Lab):
@@ -123,7 +152,7 @@ def test_a_run_without_news_for_too_long_is_asked_to_end(lab: Lab):
     lab.tick()
     assert lab.cluster.only.asked_to_stop == [], "nobody has listened for so long yet"
     lab.listen(70)
-    assert lab.cluster.only.asked_to_stop == ["timeout"]
+    assert set(lab.cluster.only.asked_to_stop) == {"timeout"}
     assert lab.state(run_id) == "stopping"
 
 
