@@ -18,7 +18,7 @@ CHAOS_ARGS ?=
 BEGAN := $(shell date +%s)
 BIN := .venv/bin
 STAMP := .venv/installed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadscope
 # pip compiles with one core what compileall compiles with all of them. Files for a later Python, which torch brings
 # along, do not compile; nothing imports them, so compileall's exit code is ignored.
 PIP_INSTALL := -m pip install --quiet --quiet --no-compile
