@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 import pytest
@@ -120,13 +119,10 @@ def test_a_thousand_runs_are_cancelled_in_a_few_statements(database: Database, o
     event.listen(
         database.engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement[:40])
     )
-    began = time.perf_counter()
     with database.begin() as session:
         wishes.cancel_sweep(session, sweep)
     assert settle(database) == 1_000
-    took = time.perf_counter() - began
     # Events go in as many rows as fit one statement; nothing is asked for single runs.
     assert len(statements) < 30
-    assert took < 2
     with database.read() as session:
         assert set(session.scalars(select(RunRow.state))) == {"cancelled"}
