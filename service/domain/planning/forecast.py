@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from uuid import UUID
 
-from service.domain.planning.occupants import Occupant, leave, settle_in
+from service.domain.planning.occupants import Occupant, leave, settle
 from service.domain.planning.placement import Asked, Node, could_ever_fit, rooms_of, seat
 from service.domain.planning.plan import Candidate
 
@@ -42,8 +42,8 @@ class _Play:
         self._ticket = count()
         self._training: dict[UUID | None, list[float]] = defaultdict(list)
         self._possible: dict[Asked, bool] = {}
+        settle(live, self._rooms)
         for one in live:
-            settle_in(one, self._rooms)
             self._will_end(one)
 
     def through(self, order: Sequence[Candidate]) -> dict[UUID, float]:
@@ -74,7 +74,8 @@ class _Play:
                 return False
             self._now, _, ended = heapq.heappop(self._ends)
             leave(ended, self._rooms)
-        self._will_end(Occupant(run.run_id, run.owner, run.asked, tuple(places)))
+        nodes, devices = zip(*places, strict=True)
+        self._will_end(Occupant(run.run_id, run.owner, run.asked, nodes, devices))
         return True
 
     def _will_end(self, one: Occupant) -> None:

@@ -19,6 +19,8 @@ class Occupant:
     asked: Asked
     nodes: tuple[str, ...] = ()
     """Of each rank, as far as they are known yet."""
+    devices: tuple[tuple[str, ...], ...] = ()
+    """The names of each rank's GPUs: as its worker says, and until it does as they were planned; empty where nobody knows."""
     sweep_id: UUID | None = None
     tier: int = 0
     priority: int = 50
@@ -41,6 +43,15 @@ class Occupant:
         return self.asked.charge_per_second
 
 
+def settle(live: Sequence[Occupant], rooms: Sequence[Room]) -> None:
+    """Take what the live runs use: first those whose devices are known, then the others in the order in which they came.
+
+    Ray never moves a run, so a device that is known is not open to doubt, and of the others each found what the earlier left.
+    """
+    for one in sorted(live, key=_certain):
+        settle_in(one, rooms)
+
+
 def settle_in(occupant: Occupant, rooms: Sequence[Room]) -> None:
     """Take what a live run uses from its nodes, or from the first that have room where they are not known yet.
 
@@ -52,15 +63,25 @@ def settle_in(occupant: Occupant, rooms: Sequence[Room]) -> None:
         else:
             where = [room for room in rooms if room.fits(occupant.asked)] or list(rooms)
         for room in where[:1]:
-            room.take(occupant.asked)
+            room.take(occupant.asked, _devices(occupant, rank))
 
 
 def leave(occupant: Occupant, rooms: Sequence[Room]) -> None:
     """Give back what a live run uses, when it will have ended; nothing of what is not known to be here."""
     for rank in range(len(occupant.nodes)):
         for room in _named(occupant, rank, rooms):
-            room.give_back(occupant.asked)
+            room.give_back(occupant.asked, _devices(occupant, rank))
+
+
+def _certain(occupant: Occupant) -> tuple[bool, bool, float, float, float, float]:
+    asked = occupant.asked
+    unknown = not occupant.devices and asked.gpus > 0
+    return unknown, not occupant.nodes, -occupant.ran_seconds, -asked.gpus, -asked.cpus, -asked.memory_gb
 
 
 def _named(occupant: Occupant, rank: int, rooms: Sequence[Room]) -> list[Room]:
     return [room for room in rooms if room.node.name == occupant.nodes[rank]]
+
+
+def _devices(occupant: Occupant, rank: int) -> tuple[str, ...]:
+    return occupant.devices[rank] if rank < len(occupant.devices) else ()

@@ -1,14 +1,16 @@
 """Room on nodes: who sits where, what is held for whom, and whether a run of one or more ranks fits.
 
 A run asks for `ranks` equal parts, each on one node; several may share a node. GPUs are counted one by one, as Ray hands them
-out: a share of a GPU lies on one device, and a whole GPU is a device that nobody else uses. Knows no order and no users.
+out: a share of a GPU lies on one device, and a whole GPU is a device that nobody else uses. Whoever has a device keeps it to
+the end. Knows no order and no users.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from service.domain.planning.shares import charge_per_second
 
@@ -25,6 +27,8 @@ class Asked:
     ranks: int = 1
     gpu_type: str | None = None
     """Only nodes whose GPUs are of this type; None takes any."""
+    avoided: tuple[str, ...] = ()
+    """Not on these nodes, where an attempt did not come up a short while ago."""
 
     @property
     def charge_per_second(self) -> float:
@@ -37,7 +41,8 @@ class Asked:
         cpus = f"{self.cpus:g} CPU{'s' if self.cpus != 1 else ''}"
         kind = f"{self.gpu_type} " if self.gpu_type else ""
         gpus = f", {self.gpus:g} {kind}GPU" if self.gpus else ""
-        return f"{times}{cpus}{gpus} and {self.memory_gb:g} GiB"
+        elsewhere = f" away from {', '.join(self.avoided)}, where it did not come up," if self.avoided else ""
+        return f"{times}{cpus}{gpus} and {self.memory_gb:g} GiB{elsewhere}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,14 @@ class Node:
     """Starts nothing more; what runs there may end in peace."""
 
 
+class Place(NamedTuple):
+    """Where one rank sits."""
+
+    node: str
+    devices: tuple[str, ...] = ()
+    """The names of its GPUs; empty for a rank without, or where they are not known."""
+
+
 @dataclass
 class Room:
     """What is left of one node."""
@@ -62,17 +75,20 @@ class Room:
     memory_gb: float
     devices: list[float] = field(default_factory=list)
     """What is left of each GPU, 0 to 1."""
+    names: tuple[str, ...] = ()
+    """What each GPU is called: its number, until somebody there has told another name."""
 
     @classmethod
     def of(cls, node: Node) -> Self:
         """The whole of a node."""
         whole = int(node.gpus + _EPSILON)
         rest = node.gpus - whole
-        return cls(node, node.cpus, node.memory_gb, [1.0] * whole + ([rest] if rest > _EPSILON else []))
+        devices = [1.0] * whole + ([rest] if rest > _EPSILON else [])
+        return cls(node, node.cpus, node.memory_gb, devices, tuple(map(str, range(len(devices)))))
 
     def copy(self) -> Self:
         """A room of its own, with as much left."""
-        return type(self)(self.node, self.cpus, self.memory_gb, list(self.devices))
+        return type(self)(self.node, self.cpus, self.memory_gb, list(self.devices), self.names)
 
     def fits(self, asked: Asked) -> bool:
         """Whether one rank of it has room."""
@@ -80,37 +96,70 @@ class Room:
             return False
         if self.cpus < asked.cpus - _EPSILON or self.memory_gb < asked.memory_gb - _EPSILON:
             return False
+        if asked.avoided and self.node.name in asked.avoided:
+            return False
         if asked.gpus >= 1:
             return sum(left > 1 - _EPSILON for left in self.devices) >= asked.gpus - _EPSILON
         return asked.gpus <= _EPSILON or any(left >= asked.gpus - _EPSILON for left in self.devices)
 
-    def take(self, asked: Asked) -> None:
-        """Seat one rank. What does not fit is taken all the same, as far as there is any: it is there already."""
+    def take(self, asked: Asked, devices: Sequence[str] = ()) -> tuple[str, ...]:
+        """Seat one rank on these devices, or where Ray would seat it, and return their names.
+
+        What does not fit is taken all the same, as far as there is any: it is there already.
+        """
         self.cpus -= asked.cpus
         self.memory_gb -= asked.memory_gb
-        wanted = asked.gpus
-        if wanted >= 1:
-            for index in sorted(range(len(self.devices)), key=lambda index: -self.devices[index]):
-                if wanted <= _EPSILON:
-                    break
-                self.devices[index], wanted = 0.0, wanted - 1
-        elif wanted > _EPSILON and self.devices:
-            # The fullest device that has room, as Ray does, so that whole devices stay whole.
-            fitting = [index for index, left in enumerate(self.devices) if left >= wanted - _EPSILON]
-            chosen = min(fitting or range(len(self.devices)), key=lambda index: self.devices[index])
-            self.devices[chosen] = max(0.0, self.devices[chosen] - wanted)
+        parts = _parts(asked.gpus)
+        if len(devices) != len(parts):
+            devices = [self.names[index] for index in self._as_ray_would(parts)]
+        taken = []
+        for name, part in zip(devices, parts, strict=False):
+            index = self._called(name)
+            if index is not None:
+                self.devices[index] = max(0.0, self.devices[index] - part)
+                taken.append(name)
+        return tuple(taken)
 
-    def give_back(self, asked: Asked) -> None:
-        """Undo one `take`, as far as the devices tell: a whole GPU frees a full device, a share the fullest that held one."""
+    def give_back(self, asked: Asked, devices: Sequence[str] = ()) -> None:
+        """Undo one `take` on these devices; where they are not known, a share frees the fullest that may have held it."""
         self.cpus += asked.cpus
         self.memory_gb += asked.memory_gb
-        wanted = asked.gpus
-        while wanted > _EPSILON and self.devices:
-            part = min(wanted, 1.0)
-            holding = [index for index, left in enumerate(self.devices) if left <= 1 - part + _EPSILON]
-            chosen = min(holding or range(len(self.devices)), key=lambda index: self.devices[index])
+        parts = _parts(asked.gpus)
+        known = len(devices) == len(parts) and set(devices) <= set(self.names)
+        for number, part in enumerate(parts if self.devices else ()):
+            if known:
+                chosen = self.names.index(devices[number])
+            else:
+                holding = [index for index, left in enumerate(self.devices) if left <= 1 - part + _EPSILON]
+                chosen = min(holding or range(len(self.devices)), key=lambda index: self.devices[index])
             self.devices[chosen] = min(1.0, self.devices[chosen] + part)
-            wanted -= part
+
+    def _as_ray_would(self, parts: Sequence[float]) -> list[int]:
+        """The devices that Ray chooses: whole ones by their number; for a share the fullest that has room, the first of equals.
+
+        Source: `NodeResourceInstanceSet::TryAllocate` in Ray's src/ray/common/scheduling/resource_instance_set.cc.
+        """
+        everyone = range(len(self.devices))
+        if len(parts) == 1 and parts[0] < 1:
+            fitting = [index for index in everyone if self.devices[index] >= parts[0] - _EPSILON]
+            return [min(fitting or everyone, key=lambda index: self.devices[index])] if everyone else []
+        return sorted(everyone, key=lambda index: -self.devices[index])[: len(parts)]
+
+    def _called(self, name: str) -> int | None:
+        """Find a device by its name, which one that nobody uses takes if none has it yet; None if all are in use."""
+        if name not in self.names:
+            unused = next((index for index, left in enumerate(self.devices) if left > 1 - _EPSILON), None)
+            if unused is None:
+                return None
+            self.names = (*self.names[:unused], name, *self.names[unused + 1 :])
+        return self.names.index(name)
+
+
+def _parts(gpus: float) -> list[float]:
+    """What is taken of each device: of one a share, or all of several."""
+    if gpus <= _EPSILON:
+        return []
+    return [gpus] if gpus < 1 else [1.0] * math.ceil(gpus - _EPSILON)
 
 
 def rooms_of(nodes: Iterable[Node]) -> list[Room]:
@@ -118,8 +167,8 @@ def rooms_of(nodes: Iterable[Node]) -> list[Room]:
     return [Room.of(node) for node in nodes]
 
 
-def seat(rooms: Sequence[Room], asked: Asked) -> list[str] | None:
-    """Take room for all ranks and return the node of each, or take nothing and return None.
+def seat(rooms: Sequence[Room], asked: Asked) -> list[Place] | None:
+    """Take room for all ranks and return the place of each, or take nothing and return None.
 
     Ranks are packed: each goes to the node that already has one of them, else to the fullest that fits, so that large rooms
     stay whole for large runs.
@@ -129,10 +178,10 @@ def seat(rooms: Sequence[Room], asked: Asked) -> list[str] | None:
         if not fitting:
             return None
         best = min(fitting, key=lambda room: (sum(room.devices), room.cpus, room.node.name))
-        best.take(asked)
-        return [best.node.name]
+        return [Place(best.node.name, best.take(asked))]
     tried = {room.node.name: room.copy() for room in rooms if not room.node.draining and room.fits(asked)}
-    chosen: list[str] = []
+    places: list[Place] = []
+    chosen: set[str] = set()
     for _ in range(asked.ranks):
         fitting = [room for room in tried.values() if room.fits(asked)]
         if not fitting:
@@ -140,19 +189,37 @@ def seat(rooms: Sequence[Room], asked: Asked) -> list[str] | None:
         best = min(
             fitting, key=lambda room: (room.node.name not in chosen, sum(room.devices), room.cpus, room.node.name)
         )
-        best.take(asked)
-        chosen.append(best.node.name)
+        places.append(Place(best.node.name, best.take(asked)))
+        chosen.add(best.node.name)
     for room in rooms:
         if room.node.name in chosen:
             after = tried[room.node.name]
             room.cpus, room.memory_gb, room.devices = after.cpus, after.memory_gb, after.devices
-    return chosen
+    return places
 
 
-def take_on(names: Iterable[str], rooms: Sequence[Room], asked: Asked) -> None:
-    """Seat a rank on each of the named nodes, as `seat` or somebody before it has chosen them."""
-    for name in names:
+def seat_there(nodes: Iterable[str], rooms: Sequence[Room], asked: Asked) -> list[Place] | None:
+    """Take room for a rank on each of the named nodes and return the places, or take nothing and return None."""
+    places: list[Place] = []
+    for name in nodes:
+        room = next(room for room in rooms if room.node.name == name)
+        if not room.fits(asked):
+            clear(places, rooms, asked)
+            return None
+        places.append(Place(name, room.take(asked)))
+    return places
+
+
+def take_on(nodes: Iterable[str], rooms: Sequence[Room], asked: Asked) -> None:
+    """Take what a rank needs of each of the named nodes, or as much of it as there is."""
+    for name in nodes:
         next(room for room in rooms if room.node.name == name).take(asked)
+
+
+def clear(places: Iterable[Place], rooms: Sequence[Room], asked: Asked) -> None:
+    """Give back what was taken for a rank in each of the places."""
+    for place in places:
+        next(room for room in rooms if room.node.name == place.node).give_back(asked, place.devices)
 
 
 def could_ever_fit(asked: Asked, nodes: Iterable[Node]) -> bool:

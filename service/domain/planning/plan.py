@@ -16,10 +16,20 @@ from functools import partial
 from uuid import UUID
 
 from prolu.client.wire import Cause
-from service.domain.planning.occupants import Occupant, leave, settle_in
-from service.domain.planning.placement import Asked, Node, Room, could_ever_fit, rooms_of, seat, take_on
+from service.domain.planning.occupants import Occupant, leave, settle
+from service.domain.planning.placement import (
+    Asked,
+    Node,
+    Place,
+    clear,
+    could_ever_fit,
+    rooms_of,
+    seat,
+    seat_there,
+    take_on,
+)
 from service.domain.planning.preemption import Preemption, preemptions
-from service.domain.planning.ranking import Ranked, Score, Weights, ranked
+from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class Decision:
     reason: str
     nodes: tuple[str, ...] = ()
     """Where each rank starts; empty for a run that waits."""
+    devices: tuple[tuple[str, ...], ...] = ()
+    """The GPUs on which Ray will put each rank; empty for a run that waits or asks for none."""
     starts_within_seconds: float | None = None
     """For the first run with a reservation: when it starts at the latest, if every live run keeps to a time limit."""
 
@@ -100,11 +112,12 @@ def plan(
     """Decide for every run that waits. `usage` (decayed GPU-seconds) and `weights` (above 0) are by user; both may lack users."""
     users = {one.owner for one in waiting} | {one.owner for one in live}
     active = {user: weights.get(user, 1.0) for user in sorted(users)}
-    in_order = partial(ranked, usage=usage, weights=active, now=now, by=policy.weights)
+    line = Line(waiting, now=now, by=policy.weights)
+    in_order = partial(ranked, usage=usage, weights=active, by=policy.weights)
     board = _Board(live, nodes, policy)
     decisions: list[Decision] = []
     first_held: Ranked[Candidate] | None = None
-    for place, one in enumerate(in_order(waiting), start=1):
+    for place, one in enumerate(in_order(line), start=1):
         decision = board.decide(one, place)
         decisions.append(decision)
         if first_held is None and decision.cause == "room":
@@ -123,7 +136,7 @@ def plan(
     if making_room:
         # Somebody else may come first once they have gone: one of them, by its age, or a run that a limit had held back.
         stopped = {preemption.run_id for preemption in making_room}
-        then = [*waiting, *(_waiting_again(one, now) for one in live if one.run_id in stopped)]
+        then = line.joined_by(_waiting_again(one, now) for one in live if one.run_id in stopped)
         rest = [one for one in live if one.run_id not in stopped]
         board = _Board(rest, nodes, policy)
         for place, one in enumerate(in_order(then), start=1):
@@ -157,8 +170,7 @@ class _Board:
         self._live, self._nodes, self._policy = live, nodes, policy
         self.bare = rooms_of(nodes)
         """What the live runs, and those that start, leave."""
-        for occupant in sorted(live, key=_size, reverse=True):
-            settle_in(occupant, self.bare)
+        settle(live, self.bare)
         self._free = [room.copy() for room in self.bare]
         """The same without what is held."""
         self._blocked: dict[Asked, int] = {}
@@ -177,8 +189,10 @@ class _Board:
         """Start it, hold room for it, or say why it waits."""
         run, asked = one.run, one.run.asked
 
-        def so(cause: Cause, reason: str, nodes: Sequence[str] = (), within: float | None = None) -> Decision:
-            return Decision(run.run_id, place, one.score, cause, reason, tuple(nodes), within)
+        def so(cause: Cause, reason: str, places: Sequence[Place] = (), within: float | None = None) -> Decision:
+            devices = tuple(place.devices for place in places) if asked.gpus else ()
+            nodes = tuple(place.node for place in places)
+            return Decision(run.run_id, place, one.score, cause, reason, nodes, devices, within)
 
         if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
             return so("sweep_limit", f"its sweep trains {_runs(limit)} already, as many as max_concurrent allows")
@@ -195,13 +209,12 @@ class _Board:
             self._possible_now[asked] = could_ever_fit(asked, self._staying)
         if not self._possible_now[asked]:
             return so("draining", f"only nodes that are draining could hold {asked.in_words()}")
-        if asked not in self._blocked and (nodes := seat(self._free, asked)) is not None:
-            self._start(run, nodes, self.bare)
-            return so("starts", f"{asked.in_words()} are free on {_names(nodes)}", nodes=nodes)
-        if self._may_backfill(run) and (nodes := self._gap(asked)) is not None:
-            self._start(run, nodes, self._free)
-            reason = f"ends before the room is needed that is held on {_names(nodes)}"
-            return so("backfills", reason, nodes=nodes)
+        if asked not in self._blocked and (places := self._seat(asked)) is not None:
+            self._count(run)
+            return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
+        if self._may_backfill(run) and (places := self._gap(asked)) is not None:
+            self._count(run)
+            return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
         if asked in self._blocked:
             return so("behind", f"waits behind the run in place {self._blocked[asked]}, which asks for the same")
         self._blocked[asked] = place
@@ -210,15 +223,20 @@ class _Board:
             reason = f"waits until {asked.in_words()} are free at once"
         if len(self._reservations) >= self._policy.max_reservations:
             return so("behind", reason)
-        within, nodes_then = self._reserve(asked)
+        within, then = self._reserve(asked)
         # What is held for others before it is not counted: of the first alone the time is sure.
         first = len(self._reservations) == 1
-        return so("room", f"{reason}; room is held for it on {_names(nodes_then)}", within=within if first else None)
+        return so("room", f"{reason}; room is held for it on {_names(then)}", within=within if first else None)
 
-    def _start(self, run: Candidate, nodes: Sequence[str], others: Sequence[Room]) -> None:
-        """Note a start; `seat` has taken its room of one set of rooms, and `others` is the other set."""
-        take_on(nodes, others, run.asked)
-        self._count(run)
+    def _seat(self, asked: Asked) -> list[Place] | None:
+        """Room that is not held, and that Ray finds: the device is its choice, and it knows nothing of what is held."""
+        free = seat(self._free, asked)
+        if free is None:
+            return None
+        places = seat_there((place.node for place in free), self.bare, asked)
+        if places is None:
+            clear(free, self._free, asked)
+        return places
 
     def _count(self, one: Candidate | Occupant) -> None:
         self._training[one.sweep_id] += 1
@@ -229,16 +247,18 @@ class _Board:
             return False
         return all(within is not None and run.limit_seconds <= within for within in self._reservations)
 
-    def _gap(self, asked: Asked) -> list[str] | None:
+    def _gap(self, asked: Asked) -> list[Place] | None:
         """Room for a run that ends before what is held is needed."""
         if asked in self._full:
             return None
-        nodes = seat(self.bare, asked)
-        if nodes is None:
+        places = seat(self.bare, asked)
+        if places is None:
             self._full.add(asked)
-        return nodes
+            return None
+        take_on((place.node for place in places), self._free, asked)
+        return places
 
-    def _reserve(self, asked: Asked) -> tuple[float | None, list[str]]:
+    def _reserve(self, asked: Asked) -> tuple[float | None, list[Place]]:
         """Hold the room where the run will fit first; when that is known, return the time."""
         rooms, within = [room.copy() for room in self.bare], 0.0
         known = sorted((one for one in self._live if one.ends_within_seconds is not None), key=_end)
@@ -246,18 +266,18 @@ class _Board:
             (one for one in self._live if one.ends_within_seconds is None),
             key=lambda one: (not one.stopping, -one.ran_seconds),
         )
-        nodes = None
+        places = None
         for one in (*known, *unknown):
             leave(one, rooms)
             within = within if one.ends_within_seconds is None else max(within, one.ends_within_seconds)
             sure = one.ends_within_seconds is not None
-            nodes = seat(rooms, asked)
-            if nodes is not None:
+            places = seat(rooms, asked)
+            if places is not None:
                 break
         else:
-            sure, nodes = False, seat(rooms_of(self._nodes), asked)
-        held = nodes or []
-        take_on(held, self._free, asked)
+            sure, places = False, seat(rooms_of(self._nodes), asked)
+        held = places or []
+        take_on((place.node for place in held), self._free, asked)
         self._reservations.append(within if sure else None)
         return self._reservations[-1], held
 
@@ -266,13 +286,8 @@ def _end(occupant: Occupant) -> float:
     return occupant.ends_within_seconds or 0.0
 
 
-def _size(occupant: Occupant) -> tuple[bool, float, float, float]:
-    asked = occupant.asked
-    return bool(occupant.nodes), asked.gpus, asked.cpus, asked.memory_gb
-
-
-def _names(nodes: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(nodes))
+def _names(places: Sequence[Place]) -> str:
+    return ", ".join(dict.fromkeys(place.node for place in places))
 
 
 def _runs(count: int) -> str:

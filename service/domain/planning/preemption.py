@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from service.domain.planning.occupants import Occupant, leave
-from service.domain.planning.placement import Asked, Room, seat, take_on
+from service.domain.planning.occupants import Occupant, leave, settle_in
+from service.domain.planning.placement import Asked, Room, seat
 from service.domain.planning.ranking import Ranked, Waiting, Weights
 from service.domain.planning.shares import shares
 
@@ -116,7 +116,7 @@ def _without_the_needless(chosen: Sequence[Occupant], rooms: Sequence[Room], ask
     needed = list(chosen)
     for one in sorted(chosen, key=lambda one: one.charge_per_second, reverse=True):
         tried = [room.copy() for room in rooms]
-        take_on(one.nodes, tried, one.asked)
+        settle_in(one, tried)
         if seat([room.copy() for room in tried], asked) is not None:
             needed.remove(one)
             rooms = tried
