@@ -28,7 +28,7 @@ IdempotencyKey = Annotated[
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
         description="Any text of your own, such as a UUID. A repetition with the same key and body gets the same answer "
-        "and submits nothing; keys are kept for 7 days.",
+        "and does nothing more; keys are kept for 7 days.",
         examples=["0d9e1c2a-5b7f-4c55-9d2e-2f1f0c3a7b11"],
     ),
 ]
@@ -38,22 +38,24 @@ def once(
     services: Services,
     principal: Principal,
     key: str | None,
-    request: tuple[str, BaseModel],
+    request: tuple[str, BaseModel | None],
     *,
-    check: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
     work: Callable[[Session], Answer],
     answer_type: type[Answer],
 ) -> Answer:
     """Do `check` and then `work`, or give the answer that was given to the same request before.
 
-    `check` may take its time: it runs outside any transaction. `work` is committed before this returns.
+    `request` is its method and path, and its body, if it has one. `check` may take its time: it runs outside any
+    transaction. `work` is committed before this returns.
     """
     if key is None:
         check()
         with services.database.begin() as session:
             return work(session)
     path, body = request
-    body_sha256 = hashlib.sha256(f"{path}\n{body.model_dump_json()}".encode()).hexdigest()
+    written = "" if body is None else body.model_dump_json()
+    body_sha256 = hashlib.sha256(f"{path}\n{written}".encode()).hexdigest()
 
     def kept_answer() -> Answer | None:
         with services.database.look() as connection:

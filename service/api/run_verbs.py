@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Response
 from sqlalchemy.orm import Session
 
-from prolu.client.wire import CloneRequest, PlacePatch, RetryRequest, RunRead
+from prolu.client.wire import CloneRequest, PlacePatch, RetryFailedRequest, RetryRequest, RunRead
 from prolu.spec import Mistake, RunSpec, SpecError
 from service.api.context import Parts, Services, User
 from service.api.ownership import require_own_run
@@ -23,8 +23,8 @@ from service.domain import tiers
 from service.domain.expansion import change, place_of_change
 from service.domain.memory import check_memory
 from service.store import inputs, lists, nodes, queue, successors, wishes
-from service.store.models import RunRow
 from service.store.submission import require_room
+from service.store.successors import Again
 from service.store.users import Principal
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -34,21 +34,25 @@ _BODY_ERRORS: dict[int | str, dict[str, Any]] = {**_ERRORS, 413: {}, 415: {}}
 
 
 @router.post("/{run_id}:cancel", status_code=202, operation_id="cancel_run", responses=_ERRORS)
-def cancel_run(run_id: UUID, services: Parts, user: User) -> RunRead:
+def cancel_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Wish that the run end. A live run writes a last checkpoint first; a second wish changes nothing."""
-    return _wished(services, user, run_id, "cancel", wishes.request_cancel)
+    return _wished(services, user, run_id, "cancel", wishes.request_cancel, idempotency_key)
 
 
 @router.post("/{run_id}:pause", status_code=202, operation_id="pause_run", responses=_ERRORS)
-def pause_run(run_id: UUID, services: Parts, user: User) -> RunRead:
+def pause_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Wish that the run rest until it is resumed. A live run writes a checkpoint first; a second wish changes nothing."""
-    return _wished(services, user, run_id, "pause", wishes.request_pause)
+    return _wished(services, user, run_id, "pause", wishes.request_pause, idempotency_key)
 
 
 @router.post("/{run_id}:resume", status_code=202, operation_id="resume_run", responses=_ERRORS)
-def resume_run(run_id: UUID, services: Parts, user: User) -> RunRead:
+def resume_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Put a paused run back into the queue, where its wait begins anew, or take back a pause that has not come yet."""
-    return _wished(services, user, run_id, "resume", wishes.request_resume)
+
+    def wish(session: Session, run_id: UUID) -> object:
+        return wishes.request_resume(session, run_id, most_waiting=services.settings.max_queued_per_user)
+
+    return _wished(services, user, run_id, "resume", wish, idempotency_key)
 
 
 @router.post("/{run_id}:retry", status_code=202, operation_id="retry_run", responses=_BODY_ERRORS)
@@ -61,8 +65,8 @@ def retry_run(
 ) -> RunRead:
     """Submit a run that takes the place of one that failed or was cancelled, and answer with it.
 
-    It goes on from the old run's furthest checkpoint, but after a loss that became NaN. A run that waits for its next attempt
-    waits no longer.
+    It goes on from the old run's furthest checkpoint, but after a loss that became NaN, and may be given other time limits.
+    A run that waits for its next attempt waits no longer.
     """
 
     def check() -> None:
@@ -70,7 +74,8 @@ def retry_run(
             require_own_run(session, user, run_id, "retry")
 
     def work(session: Session) -> RunRead:
-        return lists.run(session, successors.retry(session, run_id, from_scratch=body.from_scratch))
+        most_waiting = services.settings.max_queued_per_user
+        return lists.run(session, successors.retry(session, run_id, again_of(body), most_waiting=most_waiting))
 
     request = (f"POST /v1/runs/{run_id}:retry", body)
     return once(services, user, idempotency_key, request, check=check, work=work, answer_type=RunRead)
@@ -137,13 +142,27 @@ def place_of(body: PlacePatch, user: Principal) -> dict[str, Any]:
     return changes
 
 
+def again_of(body: RetryRequest | RetryFailedRequest) -> Again:
+    """Give how a body wants runs to be tried again."""
+    limits = {} if body.limits is None else body.limits.model_dump(exclude_none=True)
+    return Again(from_scratch=body.from_scratch, limits=limits)
+
+
 def _wished(
-    services: Services, user: Principal, run_id: UUID, verb: str, wish: Callable[[Session, UUID], RunRow]
+    services: Services,
+    user: Principal,
+    run_id: UUID,
+    verb: str,
+    wish: Callable[[Session, UUID], object],
+    idempotency_key: str | None,
 ) -> RunRead:
-    with services.database.begin() as session:
+    def work(session: Session) -> RunRead:
         require_own_run(session, user, run_id, verb)
         wish(session, run_id)
         return lists.run(session, run_id)
+
+    request = (f"POST /v1/runs/{run_id}:{verb}", None)
+    return once(services, user, idempotency_key, request, work=work, answer_type=RunRead)
 
 
 def _changed(services: Services, other: RunRead, body: CloneRequest) -> RunSpec:

@@ -17,7 +17,7 @@ from service.api.context import Parts, Services, User
 from service.api.ownership import require_own_sweep
 from service.api.points import check_inputs, expanded
 from service.api.repetition import IdempotencyKey, once
-from service.api.run_verbs import place_of
+from service.api.run_verbs import again_of, place_of
 from service.api.tags import IfMatch, require_match, tag_of
 from service.domain import tiers
 from service.domain.expansion import Point
@@ -31,21 +31,25 @@ _BODY_ERRORS: dict[int | str, dict[str, Any]] = {**_ERRORS, 413: {}, 415: {}}
 
 
 @router.post("/{sweep_id}:cancel", status_code=202, operation_id="cancel_sweep", responses=_ERRORS)
-def cancel_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
+def cancel_sweep(sweep_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> SweepRead:
     """Wish that every run of the sweep that has not ended end. A second wish changes nothing."""
-    return _wished(services, user, sweep_id, "cancel", wishes.cancel_sweep)
+    return _wished(services, user, sweep_id, "cancel", wishes.cancel_sweep, idempotency_key)
 
 
 @router.post("/{sweep_id}:pause", status_code=202, operation_id="pause_sweep", responses=_ERRORS)
-def pause_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
+def pause_sweep(sweep_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> SweepRead:
     """Wish that every run of the sweep that has not ended rest until it is resumed. A second wish changes nothing."""
-    return _wished(services, user, sweep_id, "pause", wishes.pause_sweep)
+    return _wished(services, user, sweep_id, "pause", wishes.pause_sweep, idempotency_key)
 
 
 @router.post("/{sweep_id}:resume", status_code=202, operation_id="resume_sweep", responses=_ERRORS)
-def resume_sweep(sweep_id: UUID, services: Parts, user: User) -> SweepRead:
-    """Put every paused run of the sweep back into the queue, and take back the pauses that have not come yet."""
-    return _wished(services, user, sweep_id, "resume", wishes.resume_sweep)
+def resume_sweep(sweep_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> SweepRead:
+    """Put every paused run of the sweep back into the queue, all or none, and take back the pauses that have not come yet."""
+
+    def wish(session: Session, sweep_id: UUID) -> None:
+        wishes.resume_sweep(session, sweep_id, most_waiting=services.settings.max_queued_per_user)
+
+    return _wished(services, user, sweep_id, "resume", wish, idempotency_key)
 
 
 @router.post("/{sweep_id}:retry_failed", status_code=202, operation_id="retry_failed_of_sweep", responses=_BODY_ERRORS)
@@ -56,7 +60,7 @@ def retry_failed(
     body: Annotated[RetryFailedRequest, Body()] = RetryFailedRequest(),  # noqa: B008 it is frozen
     idempotency_key: IdempotencyKey = None,
 ) -> SweepRead:
-    """Submit a run in the place of each one that failed (and, if asked, was cancelled), as retry does for one."""
+    """Submit a run in the place of each one that failed (and, if asked, was cancelled), as retry does for one; all or none."""
 
     def check() -> None:
         with services.database.read() as session:
@@ -64,7 +68,11 @@ def retry_failed(
 
     def work(session: Session) -> SweepRead:
         successors.retry_failed(
-            session, sweep_id, from_scratch=body.from_scratch, include_cancelled=body.include_cancelled
+            session,
+            sweep_id,
+            again_of(body),
+            include_cancelled=body.include_cancelled,
+            most_waiting=services.settings.max_queued_per_user,
         )
         return lists.sweep(session, sweep_id)
 
@@ -122,9 +130,17 @@ def change_sweep(
 
 
 def _wished(
-    services: Services, user: Principal, sweep_id: UUID, verb: str, wish: Callable[[Session, UUID], None]
+    services: Services,
+    user: Principal,
+    sweep_id: UUID,
+    verb: str,
+    wish: Callable[[Session, UUID], object],
+    idempotency_key: str | None,
 ) -> SweepRead:
-    with services.database.begin() as session:
+    def work(session: Session) -> SweepRead:
         require_own_sweep(session, user, sweep_id, verb)
         wish(session, sweep_id)
         return lists.sweep(session, sweep_id)
+
+    request = (f"POST /v1/sweeps/{sweep_id}:{verb}", None)
+    return once(services, user, idempotency_key, request, work=work, answer_type=SweepRead)

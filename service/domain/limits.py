@@ -40,8 +40,8 @@ def overrun(state: RunState, limits: Limits, *, age_seconds: float, silent_secon
     if limits.run_seconds is not None and age_seconds > limits.run_seconds:
         return Overrun(
             "run",
-            f"The attempt took longer than limits.run_seconds ({limits.run_seconds:g}); retry it, which goes on from the last "
-            "checkpoint with the same limit, or clone it with a larger one.",
+            f"The attempt took longer than limits.run_seconds ({limits.run_seconds:g}); retry it with a larger one, "
+            "and it goes on from its last checkpoint.",
         )
     most = limits.no_progress_seconds
     if most is not None and silent_seconds > most:

@@ -11,12 +11,16 @@ from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from prolu.client.wire import RunState
 from prolu.spec import RunSpec, SweepSpec, digest_of
 from prolu.spec.run import digest_of_document
 from service.domain.errors import QueueFull
 from service.domain.expansion import Point
 from service.store.db import clock, database_now
 from service.store.models import EventRow, RunRow, SweepRow
+
+# In these a run waits for its turn, if its owner wants it to run.
+WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
 
 # Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
 _ADD_RUN = insert(cast("Table", RunRow.__table__))
@@ -33,12 +37,14 @@ class Submitted(NamedTuple):
 
 
 def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | None) -> None:
-    """Raise QueueFull where the user would have more than `most` runs waiting; None lets everybody have as many as they like."""
-    if most is None:
+    """Raise QueueFull where the user would have more than `most` runs waiting; None lets everybody have as many as they like.
+
+    A run waits that is queued, or was resumed and will be; not one that will be paused or cancelled.
+    """
+    if most is None or adding == 0:
         return
-    waiting = session.scalars(
-        select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, RunRow.state == "queued")
-    ).one()
+    waits = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "running")
+    waiting = session.scalars(select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, waits)).one()
     if waiting + adding > most:
         raise QueueFull(
             f"You have {waiting:,} runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "

@@ -18,6 +18,7 @@ from service.domain.errors import IllegalTransition, NotFound
 from service.store.attempts import lock_run, record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
+from service.store.submission import WAITS_IN, require_room
 
 _MOVES_ON = RunRow.state.not_in(sorted(lifecycle.TERMINAL))
 
@@ -47,10 +48,11 @@ def request_pause(session: Session, run_id: UUID) -> RunRow:
     return _wish(session, run, "pause_requested", desired_state="paused")
 
 
-def request_resume(session: Session, run_id: UUID) -> RunRow:
+def request_resume(session: Session, run_id: UUID, *, most_waiting: int | None = None) -> RunRow:
     """Wish that a paused run wait for its turn again, from now on; or take back the wish of a pause that has not come.
 
-    A second wish changes nothing until the first is granted. Raises NotFound, and IllegalTransition for any other run.
+    A second wish changes nothing until the first is granted. Raises NotFound, IllegalTransition for any other run, and
+    QueueFull where the owner would have more than `most_waiting` runs waiting.
     """
     run = locked(session, run_id)
     _refuse_finished(run, "only a paused run can be resumed")
@@ -59,6 +61,7 @@ def request_resume(session: Session, run_id: UUID) -> RunRow:
         if run.state == "paused":
             return run
         raise IllegalTransition(f"Run {run_id} is {run.state}; only a paused run can be resumed, or one that will be.")
+    require_room(session, run.owner_id, int(run.state in WAITS_IN), most=most_waiting)
     if run.state == "paused":
         run.waiting_since = database_now(session)
     return _wish(session, run, "resume_requested", desired_state="running")
@@ -88,9 +91,17 @@ def pause_sweep(session: Session, sweep_id: UUID) -> None:
         _refuse_unless(session, sweep_id, waits, "every run has ended or will be cancelled; there is nothing to pause")
 
 
-def resume_sweep(session: Session, sweep_id: UUID) -> None:
-    """Take back every pause of the sweep's runs. Raises NotFound, IllegalTransition if none is paused."""
-    locked_sweep(session, sweep_id)
+def resume_sweep(session: Session, sweep_id: UUID, *, most_waiting: int | None = None) -> None:
+    """Take back every pause of the sweep's runs, or none.
+
+    Raises NotFound, IllegalTransition if none is paused, QueueFull where the owner would have more than `most_waiting` runs
+    waiting.
+    """
+    sweep = locked_sweep(session, sweep_id)
+    if most_waiting is not None:
+        rests = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "paused")
+        resting = select(func.count()).select_from(RunRow).where(RunRow.sweep_id == sweep_id, ~RunRow.superseded, rests)
+        require_room(session, sweep.owner_id, session.scalars(resting).one(), most=most_waiting)
     since = case((RunRow.state == "paused", database_now(session)), else_=RunRow.waiting_since)
     values: dict[str, Any] = {"desired_state": "running", "waiting_since": since}
     if not _wish_of_all(session, sweep_id, [RunRow.desired_state == "paused"], "resume_requested", **values):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from prolu.client.wire.base import Request
 from prolu.client.wire.runs import Tier
 from prolu.spec.base import Integer, Plain, refusal
+from prolu.spec.resources import LimitsSpec
 from prolu.spec.run import RunSpec
 from prolu.spec.sweep import SweepSpec
 from prolu.spec.text import Name, SpecPath
@@ -64,6 +65,8 @@ class RetryRequest(Request):
 
     from_scratch: bool = False
     """Whether to begin at step 0; by default it goes on from the furthest checkpoint that can be used."""
+    limits: LimitsSpec | None = None
+    """How long the new run may take, where that differs: what is left out or null stays as it was; by default everything."""
 
 
 class RetryFailedRequest(Request):
@@ -73,6 +76,8 @@ class RetryFailedRequest(Request):
     """Whether they begin at step 0; by default each goes on from its furthest checkpoint that can be used."""
     include_cancelled: bool = False
     """Whether those that were cancelled are tried again too; false by default."""
+    limits: LimitsSpec | None = None
+    """How long the new runs may take, where that differs: what is left out or null stays as it was; by default everything."""
 
 
 class CloneRequest(Request):

@@ -161,6 +161,38 @@ def test_a_user_with_as_many_waiting_runs_as_may_be_submits_no_more(database_url
         assert api.post("/v1/runs", RUN, Authorization=other).status_code == 201, "each user has a limit of their own"
 
 
+def test_a_user_brings_back_no_more_runs_than_may_wait(database_url: str, tmp_path: Path) -> None:
+    with running_api(tmp_path, database_url=database_url, max_queued_per_user=3) as api:
+        sweep = api.post("/v1/sweeps", sweep_body(3)).json()["id"]
+        first, second, third = [run["id"] for run in api.get(f"/v1/sweeps/{sweep}/runs").json()["items"]]
+        for run_id in (first, second):
+            work_on(api, run_id, Failed(step=1, failure_class="user_error", message="no"))
+        api.post(f"/v1/runs/{third}:pause")
+        others = [submit(api, name=f"other {index}")["id"] for index in range(3)]
+        for verb, adding in {
+            f"runs/{first}:retry": 1,
+            f"runs/{third}:resume": 1,
+            f"sweeps/{sweep}:retry_failed": 2,
+            f"sweeps/{sweep}:resume": 1,
+        }.items():
+            answer = api.post(f"/v1/{verb}")
+            assert (answer.status_code, answer.json()["code"]) == (409, "queue_full")
+            said = (
+                f"You have 3 runs waiting, this would add {adding}, and 3 may wait for one user; wait for some to start"
+            )
+            assert answer.json()["detail"].startswith(said)
+        assert [api.get(f"/v1/runs/{one}").json()["superseded"] for one in (first, second)] == [False, False]
+        api.post(f"/v1/runs/{others[0]}:cancel")
+        assert api.post(f"/v1/sweeps/{sweep}:retry_failed").status_code == 409, "two do not fit, so none is tried again"
+        api.post(f"/v1/runs/{others[1]}:cancel")
+        assert api.post(f"/v1/sweeps/{sweep}:retry_failed").json()["states"] == {"queued": 3}
+        assert api.post(f"/v1/sweeps/{sweep}:resume").status_code == 409
+        work_on(api, others[2])
+        assert api.post(f"/v1/sweeps/{sweep}:resume").status_code == 202
+        api.post(f"/v1/runs/{others[2]}:pause")
+        assert api.post(f"/v1/runs/{others[2]}:resume").status_code == 202, "what trains waits for nothing"
+
+
 def test_a_node_that_has_gone_can_be_undrained_before_it_is_back(api: Api) -> None:
     seen(api, SMALL)
     api.post("/v1/nodes:drain", {"node": SMALL.name})

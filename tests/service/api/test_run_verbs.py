@@ -83,6 +83,51 @@ def test_a_retry_answers_with_the_run_that_takes_the_place(api: Api) -> None:
     assert [run["id"] for run in walk(api, "/v1/runs")] == [new["id"], old]
 
 
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])
+def test_a_repeated_wish_with_one_key_gets_the_answer_of_the_first_time(api: Api, verb: str) -> None:
+    run_id = submit(api)["id"]
+    if verb == "resume":
+        api.post(f"/v1/runs/{run_id}:pause")
+    first = api.post(f"/v1/runs/{run_id}:{verb}", Idempotency_Key="k")
+    work_on(api, submit(api)["id"])
+    api.post(f"/v1/runs/{run_id}:{'pause' if verb == 'resume' else 'cancel'}")
+    settle(api)
+    again = api.post(f"/v1/runs/{run_id}:{verb}", Idempotency_Key="k")
+    assert (first.status_code, again.status_code, again.json()) == (202, 202, first.json())
+    now = api.get(f"/v1/runs/{run_id}").json()
+    assert now["state"] == ("paused" if verb == "resume" else "cancelled"), "the repetition did nothing"
+    assert api.post(f"/v1/runs/{run_id}:retry", Idempotency_Key="k").json()["code"] == "idempotency_key_reused"
+
+
+def test_a_resume_that_arrives_twice_after_the_run_went_on_is_no_conflict(api: Api) -> None:
+    run_id = submit(api)["id"]
+    api.post(f"/v1/runs/{run_id}:pause")
+    first = api.post(f"/v1/runs/{run_id}:resume", Idempotency_Key="k")
+    work_on(api, run_id)
+    assert api.post(f"/v1/runs/{run_id}:resume").status_code == 409
+    assert api.post(f"/v1/runs/{run_id}:resume", Idempotency_Key="k").json() == first.json()
+
+
+def test_a_key_of_a_refused_wish_is_free_and_somebody_elses_gets_nothing(api: Api) -> None:
+    run_id = submit(api)["id"]
+    assert api.post(f"/v1/runs/{run_id}:resume", Idempotency_Key="k").status_code == 409
+    assert api.post(f"/v1/runs/{run_id}:pause", Idempotency_Key="k").status_code == 202
+    assert api.http.post(f"/v1/runs/{run_id}:pause", headers={**bob(api), "Idempotency-Key": "k"}).status_code == 403
+
+
+def test_a_retry_after_a_timeout_may_be_given_more_time(api: Api) -> None:
+    old = submit(api, limits={"run_seconds": 60, "start_seconds": 5})
+    work_on(api, old["id"], checkpoint(10), Failed(step=17, failure_class="timeout", message="too long"))
+    wrong = api.post(f"/v1/runs/{old['id']}:retry", {"limits": {"run_seconds": 0}})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/limits/run_seconds")
+    new = api.post(f"/v1/runs/{old['id']}:retry", {"limits": {"run_seconds": 7200}}).json()
+    assert new["spec"]["limits"] == {"run_seconds": 7200, "start_seconds": 5, "no_progress_seconds": None}
+    assert (new["step"], new["digest"], new["retry_of"]) == (10, old["digest"], old["id"])
+    events = api.get(f"/v1/runs/{new['id']}/events").json()["items"]
+    assert events[0]["detail"] == {"retry_of": old["id"], "from_step": 10, "limits": {"run_seconds": 7200}}
+    assert api.get(f"/v1/runs/{old['id']}").json()["spec"]["limits"]["run_seconds"] == 60
+
+
 def test_a_retry_from_scratch_begins_at_step_0(api: Api) -> None:
     assert api.post(f"/v1/runs/{failed(api)}:retry", {"from_scratch": True}).json()["step"] == 0
     assert api.post(f"/v1/runs/{failed(api)}:retry", {"from_scrach": True}).status_code == 422

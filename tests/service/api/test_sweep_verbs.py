@@ -84,6 +84,27 @@ def test_cancelled_runs_are_tried_again_if_asked(api: Api) -> None:
     assert (answer.status_code, answer.json()["states"]) == (202, {"queued": 2})
 
 
+def test_all_runs_that_are_tried_again_may_be_given_more_time(api: Api) -> None:
+    sweep, ids = submitted(api, 3)
+    for run_id in ids[:2]:
+        work_on(api, run_id, Failed(step=17, failure_class="timeout", message="too long"))
+    api.post(f"/v1/sweeps/{sweep}:retry_failed", {"limits": {"run_seconds": 7200}})
+    runs = [api.get(f"/v1/runs/{run['id']}").json() for run in walk(api, f"/v1/sweeps/{sweep}/runs")]
+    assert [run["spec"]["limits"]["run_seconds"] for run in runs] == [7200, 7200, None]
+    assert api.post(f"/v1/sweeps/{sweep}:extend", sweep_body(4)).json()["states"] == {"queued": 4}, (
+        "the points are the same"
+    )
+
+
+def test_a_repeated_wish_for_a_sweep_with_one_key_is_done_once(api: Api) -> None:
+    sweep, _ = submitted(api, 2)
+    first = api.post(f"/v1/sweeps/{sweep}:cancel", Idempotency_Key="k")
+    settle(api)
+    api.post(f"/v1/sweeps/{sweep}:retry_failed", {"include_cancelled": True})
+    assert api.post(f"/v1/sweeps/{sweep}:cancel", Idempotency_Key="k").json() == first.json()
+    assert {run["desired_state"] for run in walk(api, f"/v1/sweeps/{sweep}/runs")} == {"running"}
+
+
 def test_a_sweep_is_extended_by_what_is_new_in_its_description(api: Api) -> None:
     sweep, ids = submitted(api, 2)
     api.http.patch(f"/v1/sweeps/{sweep}", json={"priority": 77, "tier": "low"})

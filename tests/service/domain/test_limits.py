@@ -35,6 +35,6 @@ def test_the_sentence_names_the_limit_and_what_to_do() -> None:
     found = overrun("running", LIMITS, age_seconds=101, silent_seconds=0)
     assert found is not None
     assert found.sentence == (
-        "The attempt took longer than limits.run_seconds (100); retry it, which goes on from the last checkpoint with the "
-        "same limit, or clone it with a larger one."
+        "The attempt took longer than limits.run_seconds (100); retry it with a larger one, and it goes on from its "
+        "last checkpoint."
     )

@@ -25,6 +25,7 @@ from service.domain.lifecycle import LIVE, MOVES, TERMINAL
 from service.store import queue, reports, successors, wishes
 from service.store.db import Database, database_now
 from service.store.models import AttemptRow, EventRow, RunRow
+from service.store.successors import Again
 from tests.service.store.specs import checkpoint, metric, sweep_spec
 
 POINTS = 3
@@ -155,7 +156,9 @@ class Queue(RuleBasedStateMachine):
         run = self.one(which, lambda run: run.state in ("failed", "cancelled", "retry_wait"))
         waits = run.state == "retry_wait" and run.desired_state == "running" and not from_scratch
         ended = run.state in ("failed", "cancelled") and not run.superseded
-        self.attempt(lambda session: successors.retry(session, run.id, from_scratch=from_scratch), waits or ended)
+        self.attempt(
+            lambda session: successors.retry(session, run.id, Again(from_scratch=from_scratch)), waits or ended
+        )
         assert len(self.rows()) == len(self.before) + ended
 
     @rule(verb=st.sampled_from([wishes.cancel_sweep, wishes.pause_sweep, wishes.resume_sweep]))
@@ -173,9 +176,7 @@ class Queue(RuleBasedStateMachine):
         states = {"failed", "cancelled"} if include_cancelled else {"failed"}
         ended = sum(run.state in states and not run.superseded for run in self.before.values())
         self.attempt(
-            lambda session: successors.retry_failed(
-                session, self.sweep, from_scratch=False, include_cancelled=include_cancelled
-            ),
+            lambda session: successors.retry_failed(session, self.sweep, Again(), include_cancelled=include_cancelled),
             ended > 0,
         )
         assert len(self.rows()) == len(self.before) + ended

@@ -13,6 +13,7 @@ from service.domain.expansion import expand
 from service.store import queue, successors, wishes
 from service.store.db import Database
 from service.store.models import RunRow
+from service.store.successors import Again
 from tests.service.store.operations import (
     NOBODY,
     cancel,
@@ -35,9 +36,9 @@ LIFE = {"id", "state", "desired_state", "epoch", "step", "phase", "done", "total
 }  # fmt: skip
 
 
-def retry(database: Database, run_id: UUID, *, from_scratch: bool = False) -> UUID:
+def retry(database: Database, run_id: UUID, *, from_scratch: bool = False, **limits: float) -> UUID:
     with database.begin() as session:
-        return successors.retry(session, run_id, from_scratch=from_scratch)
+        return successors.retry(session, run_id, Again(from_scratch=from_scratch, limits=limits))
 
 
 def failed(
@@ -78,6 +79,21 @@ def test_a_retry_goes_on_from_the_furthest_checkpoint_of_the_old_run(database: D
     settle(database)
     (second,) = claim(database, new)
     assert second.resume_from == "runs/r/e7/step-30"
+
+
+def test_a_retry_may_be_given_other_limits_and_trains_the_same_weights(database: Database, owner_id: UUID) -> None:
+    limits = {"run_seconds": 60, "no_progress_seconds": 30}
+    old = submit(database, owner_id, limits=limits)
+    claim(database, old)
+    fail(database, old, "timeout", steps=(10,))
+    new = retry(database, old, run_seconds=7200.0)
+    (claimed,) = claim(database, new)
+    before, after = run_of(database, old), run_of(database, new)
+    assert claimed.resume_from == "runs/r/e1/step-10"
+    assert claimed.spec.limits.model_dump() == {"run_seconds": 7200, "start_seconds": None, "no_progress_seconds": 30}
+    assert (after.run_limit_seconds, after.no_progress_limit_seconds, after.start_limit_seconds) == (7200, 30, None)
+    assert (after.digest, claimed.spec.digest()) == (before.digest, before.digest)
+    assert (before.spec["limits"]["run_seconds"], before.run_limit_seconds) == (60, 60)
 
 
 def test_a_retry_of_a_retry_goes_on_from_where_that_one_began(database: Database, owner_id: UUID) -> None:
@@ -138,6 +154,8 @@ def test_a_run_that_waits_for_its_next_attempt_waits_no_longer(database: Databas
     assert settle(database) == 0
     with pytest.raises(IllegalTransition, match="retry_wait and goes on from its checkpoint"):
         retry(database, run_id, from_scratch=True)
+    with pytest.raises(IllegalTransition, match="cancel it before you retry it with other limits"):
+        retry(database, run_id, run_seconds=60)
     assert [retry(database, run_id), retry(database, run_id)] == [run_id, run_id]
     assert settle(database) == 1
     assert state(database, run_id) == "queued"
@@ -175,11 +193,11 @@ def test_all_failed_runs_of_a_sweep_are_tried_again_at_once(database: Database, 
     cancel(database, ids[3])
     settle(database)
     with database.begin() as session:
-        assert successors.retry_failed(session, sweep, from_scratch=False, include_cancelled=False) == 2
+        assert successors.retry_failed(session, sweep, Again(), include_cancelled=False) == 2
     with database.begin() as session, pytest.raises(IllegalTransition, match="1 cancelled, 2 queued, 1 starting"):
-        successors.retry_failed(session, sweep, from_scratch=False, include_cancelled=False)
+        successors.retry_failed(session, sweep, Again(), include_cancelled=False)
     with database.begin() as session:
-        assert successors.retry_failed(session, sweep, from_scratch=False, include_cancelled=True) == 1
+        assert successors.retry_failed(session, sweep, Again(), include_cancelled=True) == 1
     with database.read() as session:
         new = list(session.scalars(select(RunRow).where(RunRow.retry_of.is_not(None)).order_by(RunRow.id)))
     assert [(run.point, run.retry_of, run.begins_at_step) for run in new] == [
