@@ -1,7 +1,6 @@
 """One rank of two, in a process of its own; it trains what it is given with the other, by gloo.
 
-Arguments: a file with JSON `folder`, `stop_at` and `orders` (each with `case`, `spec` and whether it is
-`resumed`), and the rank. Below the folder,
+Arguments: a file with JSON `folder`, `stop_at` and `orders` (each with `case` and `spec`), and the rank. Below the folder,
 for each case and each of its trainings (`whole`, `before` the stop, `after` it), the reports of each rank go to
 `{case}/{training}-{rank}.jsonl`, and checkpoints to `{case}/{training}`.
 """
@@ -35,9 +34,8 @@ def main() -> None:
         root.mkdir(exist_ok=True)
         stop_at = given["stop_at"]
         train_once(gang, spec, root, "whole")
-        if order["resumed"]:
-            train_once(gang, spec, root, "before", stop_after=stop_at)
-            train_once(gang, spec, root, "after", resume_from=f"before/step-{stop_at}")
+        train_once(gang, spec, root, "before", stop_after=stop_at)
+        train_once(gang, spec, root, "after", resume_from=f"before/step-{stop_at}")
 
 
 def train_once(
