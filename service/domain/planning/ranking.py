@@ -13,12 +13,14 @@ slip in before the first of them has moved that user's usage.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import exp2
-from typing import Generic, Protocol, TypeVar
+from math import exp2, isqrt
+from operator import itemgetter
+from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 
@@ -59,8 +61,7 @@ class Weights:
     entry_seconds: float = 900.0
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """Why a run stands where it stands; `total` is the sum of the three."""
 
     tier: int
@@ -73,60 +74,110 @@ class Score:
         return self.priority + self.fair + self.age
 
 
-@dataclass(frozen=True)
-class Ranked(Generic[Placed]):
+class Ranked(NamedTuple, Generic[Placed]):
     """A run with its place's reasons."""
 
     run: Placed
     score: Score
 
 
-# Tier, score without the share, wait, identity: what sorts first goes first.
-_Place = tuple[int, float, datetime, UUID]
+# By how much a bound on a score may be wrong: far more than floats round off, far less than moves anybody.
+_SLACK = 1e-6
+
+
+class Line(Generic[Run]):
+    """The runs that wait, each user's in the order among themselves, where tier, priority and wait alone decide."""
+
+    def __init__(self, runs: Iterable[Run], *, now: datetime, by: Weights) -> None:
+        self._now, self._by = now, by
+        self.by_owner: dict[str, list[_Entry[Run]]] = defaultdict(list)
+        for run in runs:
+            self.by_owner[run.owner].append(self._entry(run))
+        for mine in self.by_owner.values():
+            mine.sort(key=_among_own)
+
+    def joined_by(self, more: Iterable[Run]) -> Line[Run]:
+        """The line with more runs in it; this one stays as it is."""
+        joined = Line[Run]((), now=self._now, by=self._by)
+        joined.by_owner.update(self.by_owner)
+        for run in more:
+            joined.by_owner[run.owner] = sorted([*joined.by_owner[run.owner], self._entry(run)], key=_among_own)
+        return joined
+
+    def _entry(self, run: Run) -> _Entry[Run]:
+        by, since = self._by, run.waiting_since
+        priority = by.priority * run.priority / 100
+        waits = max(0.0, (self._now - since).total_seconds()) / by.full_age_seconds
+        # The number of a UUID compares twenty times as fast as the UUID.
+        among_own = (-run.tier, -(priority + by.age * waits), since, run.run_id.int)
+        return _Entry(among_own, priority, by.age * min(waits, 1.0), run)
+
+
+class _Entry(NamedTuple, Generic[Placed]):
+    """A run in its owner's line: what sorts first goes first."""
+
+    among_own: tuple[int, float, datetime, int]
+    priority: float
+    age: float
+    run: Placed
+
+
+_among_own = itemgetter(0)
 
 
 def ranked(
-    runs: Sequence[Run], *, usage: Mapping[str, float], weights: Mapping[str, float], now: datetime, by: Weights
+    line: Line[Run], *, usage: Mapping[str, float], weights: Mapping[str, float], by: Weights
 ) -> Iterator[Ranked[Run]]:
     """Yield the runs in the order of the queue. `usage` and `weights` are by user, of every active one.
 
-    Among one user's runs only tier, priority and wait count, so each user's runs are sorted once, and each step
-    compares the users' first runs: O(n log n + n u) for n runs of u users.
+    Each place goes to one of the users' first runs, and not all of them are looked at. As the total usage grows, the share of
+    everybody who is not charged falls: what a run would score at a total that is not reached yet is the most that it can score
+    until then. The users stand in the order of that bound, and behind the first who is bounded below the best seen nobody is
+    looked at. The bounds are made anew about every sqrt(u) places: O(n log n + n sqrt(u)) for n runs of u users, where the
+    users' scores lie close together, as fair shares make them.
     """
-    own: dict[str, list[tuple[_Place, _Place, float, float, Run]]] = defaultdict(list)
-    for run in runs:
-        priority = by.priority * run.priority / 100
-        waits = max(0.0, (now - run.waiting_since).total_seconds()) / by.full_age_seconds
-        age = by.age * min(waits, 1.0)
-        among_own = (-run.tier, -(priority + by.age * waits), run.waiting_since, run.run_id)
-        among_all = (-run.tier, -(priority + age), run.waiting_since, run.run_id)
-        own[run.owner].append((among_own, among_all, priority, age, run))
-    for mine in own.values():
-        mine.sort(key=lambda entry: entry[0], reverse=True)  # the first is at the end, where it is cheap to take
-    total = sum(usage.get(user, 0.0) for user in weights)
+    users = [user for user, mine in line.by_owner.items() if mine]
+    lines = [iter(line.by_owner[user]) for user in users]
+    total = began = sum(usage.get(user, 0.0) for user in weights)
     total_weight = sum(weights.values())
-    users = list(own)
     target = [weights[user] / total_weight for user in users]
     # usage_share / target_share = over_target / total
     over_target = [usage.get(user, 0.0) / share for user, share in zip(users, target, strict=True)]
-    heads = [own[user][-1][1] for user in users]
+    heads = [next(mine) for mine in lines]
+    static = [-(head.priority + head.age) for head in heads]
+    places, bounded_to, loose = 0, -1.0, 0.0
+    # Of each user who still waits: tier, the best place by score, who it is.
+    bounds = [(0, 0.0, index) for index in range(len(users))]
 
-    while users:
+    def bound(index: int) -> tuple[int, float, int]:
+        return heads[index].among_own[0], static[index] - by.fair * exp2(over_target[index] * loose) - _SLACK, index
+
+    while bounds:
+        if total > bounded_to:
+            bounded_to = total + isqrt(len(bounds)) * (total - began) / max(1, places)
+            loose = -1 / bounded_to if bounded_to > 0 else 0.0
+            bounds = sorted(bound(index) for _, _, index in bounds)
         scale = -1 / total if total > 0 else 0.0
-        first, best = 0, None
-        for index, (tier, static, since, run_id) in enumerate(heads):
-            place = (tier, static - by.fair * exp2(over_target[index] * scale), since, run_id)
-            if best is None or place < best:
-                first, best = index, place
-        mine = own[users[first]]
-        _, _, priority, age, run = mine.pop()
-        score = Score(run.tier, priority, by.fair * exp2(over_target[first] * scale), age)
+        at, chosen, best_tier, best = -1, -1, 0, 0.0
+        for looked, (tier, optimistic, index) in enumerate(bounds):
+            if at >= 0 and (optimistic > best or tier > best_tier):
+                break
+            place = static[index] - by.fair * exp2(over_target[index] * scale)
+            if at < 0 or place < best or (place == best and _earlier(heads[index], heads[chosen])):
+                at, chosen, best_tier, best = looked, index, tier, place
+        del bounds[at]
+        _, priority, age, run = heads[chosen]
+        score = Score(run.tier, priority, by.fair * exp2(over_target[chosen] * scale), age)
         entry = by.entry_seconds * run.charge_per_second
-        over_target[first] += entry / target[first]
+        over_target[chosen] += entry / target[chosen]
         total += entry
-        if mine:
-            heads[first] = mine[-1][1]
-        else:
-            for column in (users, target, over_target, heads):
-                del column[first]
+        places += 1
+        following = next(lines[chosen], None)
+        if following is not None:
+            heads[chosen], static[chosen] = following, -(following.priority + following.age)
+            insort(bounds, bound(chosen))
         yield Ranked(run, score)
+
+
+def _earlier(one: _Entry[Run], other: _Entry[Run]) -> bool:
+    return one.among_own[2:] < other.among_own[2:]

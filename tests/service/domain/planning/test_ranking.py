@@ -8,16 +8,16 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.planning.ranking import Weights, ranked
+from service.domain.planning.ranking import Line, Weights, ranked
 from tests.service.domain.planning.build import NOW, order, planned, waits
 
 
 def test_the_score_is_the_formula_of_the_docstring() -> None:
+    runs = [waits(1, "ada", hours=6, priority=80, gpus=1), waits(2, "bob", priority=100, gpus=1)]
     first, second = ranked(
-        [waits(1, "ada", hours=6, priority=80, gpus=1), waits(2, "bob", priority=100, gpus=1)],
+        Line(runs, now=NOW, by=Weights()),
         usage={"ada": 100.0, "bob": 300.0},
         weights={"ada": 1.0, "bob": 1.0},
-        now=NOW,
         by=Weights(),
     )
     # ada: 800 + 2000 * 2^-(0.25 / 0.5) + 1000 * 6 / 24
@@ -37,12 +37,8 @@ def test_equals_keep_the_order_in_which_they_came() -> None:
 
 
 def test_a_wait_counts_no_more_after_a_day() -> None:
-    week, day = (
-        run.score.age
-        for run in ranked(
-            [waits(1, hours=168), waits(2, hours=24)], usage={}, weights={"ada": 1.0}, now=NOW, by=Weights()
-        )
-    )
+    line = Line([waits(1, hours=168), waits(2, hours=24)], now=NOW, by=Weights())
+    week, day = (run.score.age for run in ranked(line, usage={}, weights={"ada": 1.0}, by=Weights()))
     assert week == day == 1000
 
 
@@ -79,7 +75,8 @@ def test_every_run_has_one_place_and_tiers_fall(drawn: list[tuple[str, int, int,
         waits(number, owner, hours=hours, priority=priority, tier=tier)
         for number, (owner, priority, hours, tier) in enumerate(drawn)
     ]
-    found = list(ranked(runs, usage={"a": 5.0}, weights=dict.fromkeys("abc", 1.0), now=NOW, by=Weights()))
+    line = Line(runs, now=NOW, by=Weights())
+    found = list(ranked(line, usage={"a": 5.0}, weights=dict.fromkeys("abc", 1.0), by=Weights()))
     assert sorted(one.run.run_id.int for one in found) == list(range(len(runs)))
     assert [one.run.tier for one in found] == sorted((run.tier for run in runs), reverse=True)
     assert all(one.run.waiting_since <= NOW + timedelta(0) for one in found)
