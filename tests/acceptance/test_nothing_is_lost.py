@@ -1,6 +1,6 @@
 """`prolu up` as a person runs it, with real processes, real Ray and the real language model; and then the kills.
 
-The sweep is the demo's own, with fewer tokens, steps and coefficients.
+The sweep is the demo's own, with fewer tokens, steps, variants and coefficients.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def small_demo_sweep() -> SweepSpec:
     document = parse((ROOT / "examples" / "demo.yaml").read_text())
-    document["base"]["data"] |= {"tokens": 8_192, "eval_tokens": 1_024}
+    document["base"]["data"] |= {"tokens": 4_096, "eval_tokens": 512}
     document["base"]["training"] |= {
         "steps": 240,
         "batch_size": 256,
@@ -113,6 +113,7 @@ def small_demo_sweep() -> SweepSpec:
         "lr_decay_steps": 20,
         "checkpoint_every_steps": 40,
     }
+    document["variants"] = [document["variants"][0], document["variants"][-1]]
     for variant in document["variants"]:
         variant["grid"] = {path: values[:1] for path, values in variant["grid"].items()}
     return validate(document, SweepSpec)
@@ -122,7 +123,7 @@ def finish(client: Client, sweep_id: UUID) -> list[RunSummary]:
     """Wait for the sweep, which must succeed as a whole, and return its runs by point."""
     client.sweeps.wait(sweep_id)
     runs = runs_of(client, sweep_id)
-    assert [run.state for run in runs] == ["succeeded"] * 4
+    assert [run.state for run in runs] == ["succeeded"] * 2
     return runs
 
 
