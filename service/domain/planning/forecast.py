@@ -13,8 +13,9 @@ from itertools import count
 from uuid import UUID
 
 from service.domain.planning.occupants import Occupant, leave, settle
-from service.domain.planning.placement import Asked, Node, could_ever_fit, rooms_of, seat
+from service.domain.planning.placement import Asked, Node
 from service.domain.planning.plan import Candidate
+from service.domain.planning.rooms import Rooms, could_ever_fit
 
 
 def forecast(
@@ -36,7 +37,7 @@ class _Play:
 
     def __init__(self, live: Sequence[Occupant], nodes: Sequence[Node], seconds: Mapping[UUID, float]) -> None:
         self._nodes, self._seconds = nodes, seconds
-        self._rooms = rooms_of(nodes)
+        self._rooms = Rooms.of(nodes)
         self._now = 0.0
         self._ends: list[tuple[float, int, Occupant]] = []
         self._ticket = count()
@@ -69,7 +70,7 @@ class _Play:
 
     def _make_room(self, run: Candidate) -> bool:
         """Let time pass until it fits, and seat it. False where nothing ends any more."""
-        while (places := seat(self._rooms, run.asked)) is None:
+        while (places := self._rooms.seat(run.asked)) is None:
             if not self._ends:
                 return False
             self._now, _, ended = heapq.heappop(self._ends)

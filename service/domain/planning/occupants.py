@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.planning.placement import Asked, Room
+from service.domain.planning.placement import Asked
+from service.domain.planning.rooms import Rooms
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Occupant:
         return self.asked.charge_per_second
 
 
-def settle(live: Sequence[Occupant], rooms: Sequence[Room]) -> None:
+def settle(live: Sequence[Occupant], rooms: Rooms) -> None:
     """Take what the live runs use: first those whose devices are known, then the others in the order in which they came.
 
     Ray never moves a run, so a device that is known is not open to doubt, and of the others each found what the earlier left.
@@ -52,35 +53,33 @@ def settle(live: Sequence[Occupant], rooms: Sequence[Room]) -> None:
         settle_in(one, rooms)
 
 
-def settle_in(occupant: Occupant, rooms: Sequence[Room]) -> None:
+def settle_in(occupant: Occupant, rooms: Rooms) -> None:
     """Take what a live run uses from its nodes, or from the first that have room where they are not known yet.
 
     A rank on a node that is gone takes nothing: its end is only not noticed yet.
     """
     for rank in range(occupant.asked.ranks):
         if rank < len(occupant.nodes):
-            where = _named(occupant, rank, rooms)
+            where = [name for name in occupant.nodes[rank : rank + 1] if name in rooms]
         else:
-            where = [room for room in rooms if room.fits(occupant.asked)] or list(rooms)
-        for room in where[:1]:
-            room.take(occupant.asked, _devices(occupant, rank))
+            where = [room.node.name for room in rooms if room.fits(occupant.asked)] or [
+                room.node.name for room in rooms
+            ]
+        for name in where[:1]:
+            rooms.take(name, occupant.asked, _devices(occupant, rank))
 
 
-def leave(occupant: Occupant, rooms: Sequence[Room]) -> None:
+def leave(occupant: Occupant, rooms: Rooms) -> None:
     """Give back what a live run uses, when it will have ended; nothing of what is not known to be here."""
-    for rank in range(len(occupant.nodes)):
-        for room in _named(occupant, rank, rooms):
-            room.give_back(occupant.asked, _devices(occupant, rank))
+    for rank, name in enumerate(occupant.nodes):
+        if name in rooms:
+            rooms.give_back(name, occupant.asked, _devices(occupant, rank))
 
 
 def _certain(occupant: Occupant) -> tuple[bool, bool, float, float, float, float]:
     asked = occupant.asked
     unknown = not occupant.devices and asked.gpus > 0
     return unknown, not occupant.nodes, -occupant.ran_seconds, -asked.gpus, -asked.cpus, -asked.memory_gb
-
-
-def _named(occupant: Occupant, rank: int, rooms: Sequence[Room]) -> list[Room]:
-    return [room for room in rooms if room.node.name == occupant.nodes[rank]]
 
 
 def _devices(occupant: Occupant, rank: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ the end. Knows no order and no users.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -102,6 +102,14 @@ class Room:
             return sum(left > 1 - _EPSILON for left in self.devices) >= asked.gpus - _EPSILON
         return asked.gpus <= _EPSILON or any(left >= asked.gpus - _EPSILON for left in self.devices)
 
+    def capacity(self, asked: Asked, most: int) -> int:
+        """How many ranks of it have room, counted up to `most`."""
+        left, ranks = self.copy(), 0
+        while ranks < most and left.fits(asked):
+            left.take(asked)
+            ranks += 1
+        return ranks
+
     def take(self, asked: Asked, devices: Sequence[str] = ()) -> tuple[str, ...]:
         """Seat one rank on these devices, or where Ray would seat it, and return their names.
 
@@ -160,69 +168,3 @@ def _parts(gpus: float) -> list[float]:
     if gpus <= _EPSILON:
         return []
     return [gpus] if gpus < 1 else [1.0] * math.ceil(gpus - _EPSILON)
-
-
-def rooms_of(nodes: Iterable[Node]) -> list[Room]:
-    """The rooms of empty nodes."""
-    return [Room.of(node) for node in nodes]
-
-
-def seat(rooms: Sequence[Room], asked: Asked) -> list[Place] | None:
-    """Take room for all ranks and return the place of each, or take nothing and return None.
-
-    Ranks are packed: each goes to the node that already has one of them, else to the fullest that fits, so that large rooms
-    stay whole for large runs.
-    """
-    if asked.ranks == 1:
-        fitting = [room for room in rooms if not room.node.draining and room.fits(asked)]
-        if not fitting:
-            return None
-        best = min(fitting, key=lambda room: (sum(room.devices), room.cpus, room.node.name))
-        return [Place(best.node.name, best.take(asked))]
-    tried = {room.node.name: room.copy() for room in rooms if not room.node.draining and room.fits(asked)}
-    places: list[Place] = []
-    chosen: set[str] = set()
-    for _ in range(asked.ranks):
-        fitting = [room for room in tried.values() if room.fits(asked)]
-        if not fitting:
-            return None
-        best = min(
-            fitting, key=lambda room: (room.node.name not in chosen, sum(room.devices), room.cpus, room.node.name)
-        )
-        places.append(Place(best.node.name, best.take(asked)))
-        chosen.add(best.node.name)
-    for room in rooms:
-        if room.node.name in chosen:
-            after = tried[room.node.name]
-            room.cpus, room.memory_gb, room.devices = after.cpus, after.memory_gb, after.devices
-    return places
-
-
-def seat_there(nodes: Iterable[str], rooms: Sequence[Room], asked: Asked) -> list[Place] | None:
-    """Take room for a rank on each of the named nodes and return the places, or take nothing and return None."""
-    places: list[Place] = []
-    for name in nodes:
-        room = next(room for room in rooms if room.node.name == name)
-        if not room.fits(asked):
-            clear(places, rooms, asked)
-            return None
-        places.append(Place(name, room.take(asked)))
-    return places
-
-
-def take_on(nodes: Iterable[str], rooms: Sequence[Room], asked: Asked) -> None:
-    """Take what a rank needs of each of the named nodes, or as much of it as there is."""
-    for name in nodes:
-        next(room for room in rooms if room.node.name == name).take(asked)
-
-
-def clear(places: Iterable[Place], rooms: Sequence[Room], asked: Asked) -> None:
-    """Give back what was taken for a rank in each of the places."""
-    for place in places:
-        next(room for room in rooms if room.node.name == place.node).give_back(asked, place.devices)
-
-
-def could_ever_fit(asked: Asked, nodes: Iterable[Node]) -> bool:
-    """Whether the nodes could hold all ranks if they were empty and none were draining."""
-    empty = [Room.of(Node(node.name, node.cpus, node.gpus, node.memory_gb, node.gpu_type)) for node in nodes]
-    return seat(empty, asked) is not None

@@ -10,26 +10,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from prolu.client.wire import Cause
 from service.domain.planning.occupants import Occupant, leave, settle
-from service.domain.planning.placement import (
-    Asked,
-    Node,
-    Place,
-    clear,
-    could_ever_fit,
-    rooms_of,
-    seat,
-    seat_there,
-    take_on,
-)
+from service.domain.planning.placement import Asked, Node, Place
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
+from service.domain.planning.rooms import Rooms
 
 
 @dataclass(frozen=True)
@@ -69,8 +61,7 @@ class Candidate:
         return self.asked.charge_per_second
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of one waiting run, and why."""
 
     run_id: UUID
@@ -163,22 +154,31 @@ def _waiting_again(one: Occupant, now: datetime) -> Candidate:
     )
 
 
+@dataclass(slots=True)
+class _Kind:
+    """What the plan has found out about the runs that ask for the same."""
+
+    never: tuple[Cause, str] | None = None
+    """Why none of them can start, whoever ends."""
+    behind: str | None = None
+    """Why the next of them waits, once one did."""
+    full: bool = False
+    """They do not fit even where nothing is held; no room grows within a plan."""
+
+
 class _Board:
     """The rooms while the plan goes through the queue."""
 
     def __init__(self, live: Sequence[Occupant], nodes: Sequence[Node], policy: Policy) -> None:
         self._live, self._nodes, self._policy = live, nodes, policy
-        self.bare = rooms_of(nodes)
+        self.bare = Rooms.of(nodes)
         """What the live runs, and those that start, leave."""
         settle(live, self.bare)
-        self._free = [room.copy() for room in self.bare]
-        """The same without what is held."""
-        self._blocked: dict[Asked, int] = {}
-        self._possible: dict[Asked, bool] = {}
-        self._possible_now: dict[Asked, bool] = {}
-        self._staying = [node for node in nodes if not node.draining]
-        self._full: set[Asked] = set()
-        """What does not fit even where nothing is held; no room grows within a plan."""
+        self._free = self.bare
+        """The same without what is held; the very same as long as nothing is."""
+        self._kinds: dict[Asked, _Kind] = {}
+        self._empty = Rooms.of(replace(node, draining=False) for node in nodes)
+        self._staying = Rooms.of(node for node in nodes if not node.draining)
         self._reservations: list[float | None] = []
         self._training: dict[UUID | None, int] = defaultdict(int)
         self._gpus: dict[str, float] = defaultdict(float)
@@ -196,28 +196,23 @@ class _Board:
 
         if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
             return so("sweep_limit", f"its sweep trains {_runs(limit)} already, as many as max_concurrent allows")
-        most, has = self._policy.max_gpus_per_user, self._gpus[run.owner]
-        if most is not None and asked.gpus and has + asked.gpus * asked.ranks > most:
+        most = self._policy.max_gpus_per_user
+        if most is not None and asked.gpus and (has := self._gpus[run.owner]) + asked.gpus * asked.ranks > most:
             return so("user_limit", f"its owner holds {has:g} GPUs already, and {most:g} is the limit for one user")
-        if not self._nodes:
-            return so("no_nodes", "no node of the cluster is known yet")
-        if asked not in self._possible:
-            self._possible[asked] = could_ever_fit(asked, self._nodes)
-        if not self._possible[asked]:
-            return so("too_large", f"no node is large enough for {asked.in_words()}")
-        if asked not in self._possible_now:
-            self._possible_now[asked] = could_ever_fit(asked, self._staying)
-        if not self._possible_now[asked]:
-            return so("draining", f"only nodes that are draining could hold {asked.in_words()}")
-        if asked not in self._blocked and (places := self._seat(asked)) is not None:
+        kind = self._kinds.get(asked) or self._kind(asked)
+        if kind.never is not None:
+            return so(*kind.never)
+        if kind.behind is None and (places := self._seat(asked)) is not None:
             self._count(run)
             return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
-        if self._may_backfill(run) and (places := self._gap(asked)) is not None:
-            self._count(run)
-            return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
-        if asked in self._blocked:
-            return so("behind", f"waits behind the run in place {self._blocked[asked]}, which asks for the same")
-        self._blocked[asked] = place
+        if not kind.full and self._may_backfill(run):
+            if (places := self._gap(asked)) is not None:
+                self._count(run)
+                return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
+            kind.full = True
+        if kind.behind is not None:
+            return Decision(run.run_id, place, one.score, "behind", kind.behind)
+        kind.behind = f"waits behind the run in place {place}, which asks for the same"
         reason = f"waits until {asked.in_words()} are free on one node"
         if asked.ranks > 1:
             reason = f"waits until {asked.in_words()} are free at once"
@@ -228,14 +223,24 @@ class _Board:
         first = len(self._reservations) == 1
         return so("room", f"{reason}; room is held for it on {_names(then)}", within=within if first else None)
 
+    def _kind(self, asked: Asked) -> _Kind:
+        kind = self._kinds[asked] = _Kind()
+        if not self._nodes:
+            kind.never = "no_nodes", "no node of the cluster is known yet"
+        elif not self._empty.hold(asked):
+            kind.never = "too_large", f"no node is large enough for {asked.in_words()}"
+        elif not self._staying.hold(asked):
+            kind.never = "draining", f"only nodes that are draining could hold {asked.in_words()}"
+        return kind
+
     def _seat(self, asked: Asked) -> list[Place] | None:
         """Room that is not held, and that Ray finds: the device is its choice, and it knows nothing of what is held."""
-        free = seat(self._free, asked)
-        if free is None:
-            return None
-        places = seat_there((place.node for place in free), self.bare, asked)
+        free = self._free.seat(asked)
+        if free is None or self._free is self.bare:
+            return free
+        places = self.bare.seat_there((place.node for place in free), asked)
         if places is None:
-            clear(free, self._free, asked)
+            self._free.clear(free, asked)
         return places
 
     def _count(self, one: Candidate | Occupant) -> None:
@@ -249,18 +254,14 @@ class _Board:
 
     def _gap(self, asked: Asked) -> list[Place] | None:
         """Room for a run that ends before what is held is needed."""
-        if asked in self._full:
-            return None
-        places = seat(self.bare, asked)
-        if places is None:
-            self._full.add(asked)
-            return None
-        take_on((place.node for place in places), self._free, asked)
+        places = self.bare.seat(asked)
+        if places is not None:
+            self._free.take_all((place.node for place in places), asked)
         return places
 
     def _reserve(self, asked: Asked) -> tuple[float | None, list[Place]]:
         """Hold the room where the run will fit first; when that is known, return the time."""
-        rooms, within = [room.copy() for room in self.bare], 0.0
+        rooms, within = self.bare.copy(), 0.0
         known = sorted((one for one in self._live if one.ends_within_seconds is not None), key=_end)
         unknown = sorted(
             (one for one in self._live if one.ends_within_seconds is None),
@@ -271,13 +272,15 @@ class _Board:
             leave(one, rooms)
             within = within if one.ends_within_seconds is None else max(within, one.ends_within_seconds)
             sure = one.ends_within_seconds is not None
-            places = seat(rooms, asked)
+            places = rooms.seat(asked)
             if places is not None:
                 break
         else:
-            sure, places = False, seat(rooms_of(self._nodes), asked)
+            sure, places = False, Rooms.of(self._nodes).seat(asked)
         held = places or []
-        take_on((place.node for place in held), self._free, asked)
+        if self._free is self.bare:
+            self._free = self.bare.copy()
+        self._free.take_all((place.node for place in held), asked)
         self._reservations.append(within if sure else None)
         return self._reservations[-1], held
 

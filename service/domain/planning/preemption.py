@@ -18,8 +18,9 @@ from typing import Protocol
 from uuid import UUID
 
 from service.domain.planning.occupants import Occupant, leave, settle_in
-from service.domain.planning.placement import Asked, Room, seat
+from service.domain.planning.placement import Asked
 from service.domain.planning.ranking import Ranked, Waiting, Weights
+from service.domain.planning.rooms import Rooms
 from service.domain.planning.shares import shares
 
 
@@ -42,7 +43,7 @@ class Preemption:
 def preemptions(
     first: Ranked[Beneficiary],
     live: Sequence[Occupant],
-    bare: Sequence[Room],
+    bare: Rooms,
     *,
     usage: Mapping[str, float],
     weights: Mapping[str, float],
@@ -53,11 +54,11 @@ def preemptions(
 
     `bare` is the room that the live runs and those that start now leave. `weights` holds every active user.
     """
-    rooms = [room.copy() for room in bare]
+    rooms = bare.copy()
     for one in live:
         if one.stopping:
             leave(one, rooms)
-    if seat([room.copy() for room in rooms], first.run.asked) is not None:
+    if rooms.hold(first.run.asked):
         return []  # room is being made already
     standing = shares(usage, weights)
     would_score = {one.run_id: by.priority * one.priority / 100 + by.fair * standing[one.owner].fair for one in live}
@@ -81,7 +82,7 @@ def preemptions(
         holding.give(one)
         chosen.append(one)
         leave(one, rooms)
-        if seat([room.copy() for room in rooms], first.run.asked) is not None:
+        if rooms.hold(first.run.asked):
             needed = _without_the_needless(chosen, rooms, first.run.asked)
             reason = f"makes room for run {first.run.run_id} of {first.run.owner}, which stands before it in the queue"
             return [Preemption(victim.run_id, first.run.run_id, reason) for victim in needed]
@@ -111,13 +112,13 @@ class _Holding:
         self._held[victim.owner] -= victim.charge_per_second
 
 
-def _without_the_needless(chosen: Sequence[Occupant], rooms: Sequence[Room], asked: Asked) -> list[Occupant]:
+def _without_the_needless(chosen: Sequence[Occupant], rooms: Rooms, asked: Asked) -> list[Occupant]:
     """Let those stay, the largest first, without whom the run fits as well. `rooms` is without all of `chosen`."""
     needed = list(chosen)
     for one in sorted(chosen, key=lambda one: one.charge_per_second, reverse=True):
-        tried = [room.copy() for room in rooms]
+        tried = rooms.copy()
         settle_in(one, tried)
-        if seat([room.copy() for room in tried], asked) is not None:
+        if tried.hold(asked):
             needed.remove(one)
             rooms = tried
     return needed
