@@ -30,7 +30,7 @@ from prolu.client.wire import (
     RunSummary,
     Tier,
 )
-from prolu.spec import RunSpec, validate
+from prolu.spec import LimitsSpec, RunSpec, validate
 
 TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -84,12 +84,14 @@ class Runs:
         """Put a paused run back into the queue, or take back a pause that has not come. Raises Conflict for any other."""
         return self._http.post(f"/v1/runs/{path_id(run)}:resume", RunRead)
 
-    def retry(self, run: Identity, *, from_scratch: bool = False) -> RunRead:
+    def retry(self, run: Identity, *, from_scratch: bool = False, limits: LimitsSpec | None = None) -> RunRead:
         """Submit a run in the place of one that failed or was cancelled, and return it; it goes on from the last checkpoint.
 
-        A run that waits for its next attempt waits no longer, and is returned itself. Raises Conflict for any other.
+        `limits` gives it other time limits, such as more time after a `timeout`; what is None in it stays. A run that waits
+        for its next attempt waits no longer, and is returned itself. Raises Conflict for any other, Invalid.
         """
-        return self._http.post(f"/v1/runs/{path_id(run)}:retry", RunRead, RetryRequest(from_scratch=from_scratch))
+        body = RetryRequest(from_scratch=from_scratch, limits=limits)
+        return self._http.post(f"/v1/runs/{path_id(run)}:retry", RunRead, body)
 
     def clone(
         self,

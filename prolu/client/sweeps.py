@@ -24,7 +24,7 @@ from prolu.client.wire import (
     SweepRead,
     Tier,
 )
-from prolu.spec import SweepSpec, validate
+from prolu.spec import LimitsSpec, SweepSpec, validate
 
 
 class Sweeps:
@@ -71,10 +71,15 @@ class Sweeps:
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:resume", SweepRead)
 
     def retry_failed(
-        self, sweep: Identity, *, from_scratch: bool = False, include_cancelled: bool = False
+        self,
+        sweep: Identity,
+        *,
+        from_scratch: bool = False,
+        include_cancelled: bool = False,
+        limits: LimitsSpec | None = None,
     ) -> SweepRead:
-        """Submit a run in the place of each one that failed. Raises Conflict if none has."""
-        body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled)
+        """Submit a run in the place of each one that failed, all or none; `limits` as for a run. Raises Conflict, Invalid."""
+        body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled, limits=limits)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
 
     def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any]) -> SweepRead:

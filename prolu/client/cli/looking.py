@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from prolu import __version__
+from prolu.client.cli.attempts import print_attempts
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
@@ -57,7 +58,7 @@ def ls(
         if as_json:
             print_json(runs)
         else:
-            out().print(table(_RUN_COLUMNS, [_run_cells(run) for run in runs]))
+            out().print(table(_RUN_COLUMNS, [_run_cells(run) for run in runs], yields="name"))
 
 
 def show(
@@ -171,7 +172,7 @@ def _print_sweep(client: Client, sweep: SweepRead) -> None:
             "runs": _states(sweep),
         },
     )
-    console.print(table(_RUN_COLUMNS, [_run_cells(run) for run in client.sweeps.runs(sweep.id)]))
+    console.print(table(_RUN_COLUMNS, map(_run_cells, client.sweeps.runs(sweep.id)), yields="name"))
 
 
 def _print_run(client: Client, run: RunRead) -> None:
@@ -202,19 +203,9 @@ def _print_run(client: Client, run: RunRead) -> None:
             f"{user_text(name)} {number(value)}" for name, value in sorted(run.metrics.items())
         )
     _facts(console, facts)
-    attempts = [
-        (
-            str(attempt.epoch),
-            attempt.outcome or "live",
-            user_text(attempt.node),
-            f"{attempt.resumed_from_step or 0:,} to {attempt.last_step:,}",
-            user_text(attempt.message),
-        )
-        for attempt in client.runs.attempts(run.id)
-    ]
+    attempts = client.runs.attempts(run.id)
     if attempts:
-        columns = {"attempt": "right", "outcome": "left", "node": "left", "steps": "left", "what happened": "left"}
-        console.print(table(columns, attempts))
+        print_attempts(console, attempts)
     checkpoints = [
         (short(found.id), f"{found.step:,}", str(found.epoch), size(found.bytes), "final" if found.final else "")
         for found in client.runs.checkpoints(run.id)

@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from prolu.client.harmless import harmless
 
 _WIDTH_WITHOUT_TERMINAL = 200
+# Between two columns, and what is left of one that yields to the others.
+_GAP, _LEAST = 2, 8
 COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -60,11 +64,15 @@ def ago(moment: datetime | None) -> str:
     """How long ago something was, in the largest fitting unit."""
     if moment is None:
         return "-"
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    return f"{span(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago"
+
+
+def span(seconds: float) -> str:
+    """A time in the largest fitting unit."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def size(count: int) -> str:
@@ -77,11 +85,25 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def table(columns: Mapping[str, str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; `columns` gives the justification of each column. Cells are markup: escape what users named."""
+def table(
+    columns: Mapping[str, str], rows: Iterable[Sequence[str]], title: str | None = None, *, yields: str | None = None
+) -> Table:
+    """A plain table; `columns` gives the justification of each column. Cells are markup: escape what users named.
+
+    Where the terminal is too narrow, the column `yields` is cut and no other; without one all are.
+    """
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    rows = list(rows)
+    widths = {
+        name: max([cell_len(name), *(Text.from_markup(row[index]).cell_len for row in rows)])
+        for index, name in enumerate(columns)
+    }
+    if yields is not None:
+        others = sum(width + _GAP for name, width in widths.items() if name != yields)
+        widths[yields] = min(widths[yields], max(_LEAST, out().width - others))
     for name, justify in columns.items():
-        made.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+        width = None if yields is None else widths[name]
+        made.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True, width=width)
     for row in rows:
         made.add_row(*row)
     return made

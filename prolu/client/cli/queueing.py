@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prolu.client.cli.connecting import connect
-from prolu.client.cli.output import ago, note, out, print_json, short, state, table, user_text
+from prolu.client.cli.output import ago, note, out, print_json, short, span, state, table, user_text
 from prolu.client.cli.references import find_run
 from prolu.client.wire import ExplainRead, NodeRead, QueueEntry, QueueRead, ScoreRead, ShareRead
 
@@ -220,7 +220,4 @@ def _in(moment: datetime) -> str:
     seconds = (moment - datetime.now(UTC)).total_seconds()
     if seconds < 1:
         return "now"
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"in {seconds / length:.0f} {unit}"
-    return f"in {seconds:.0f} s"
+    return f"in {span(seconds)}"

@@ -89,6 +89,20 @@ def test_a_failed_run_is_tried_again_from_its_last_checkpoint(prolu: Prolu, clie
     assert str(successor.id) in err
 
 
+def test_a_retry_after_a_timeout_is_given_more_time(prolu: Prolu, client: Client, desk: Desk) -> None:
+    run = client.runs.submit({**RUN, "limits": {"run_seconds": 60, "start_seconds": 5}})
+    desk.claim()
+    desk.fail(run.id, failure_class="timeout")
+    for wrong in ("2 hours", "-3h", "0"):
+        status, _, err = prolu("retry", str(run.id), f"--run-limit={wrong}")
+        assert status == BAD_INPUT
+        assert "limit" in err
+    assert prolu("retry", str(run.id), "--run-limit", "2h", "--no-progress-limit", "90min")[0] == OK
+    (successor,) = client.runs.list(state="queued")
+    limits = client.runs.get(successor.id).spec.limits
+    assert (limits.run_seconds, limits.start_seconds, limits.no_progress_seconds) == (7200, 5, 5400)
+
+
 def test_all_failed_runs_of_a_sweep_are_tried_again(prolu: Prolu, client: Client, finished: UUID) -> None:
     status, _, err = prolu("retry", str(finished), "--from-scratch")
     assert (status, err) == (OK, f"sweep {finished}: 1 queued, 3 succeeded\n")
@@ -103,6 +117,10 @@ def test_a_clone_differs_in_what_is_set(prolu: Prolu, client: Client) -> None:
     assert (status, made["name"], made["cloned_from"]) == (OK, "other", str(run.id))
     assert (made["spec"]["sparsity"]["coefficient"], made["spec"]["training"]["steps"]) == (0.5, 7)
     assert f"clone of   {run.id}" in prolu("show", made["id"])[1]
+    assert (made["priority"], made["tier"], made["preemptible"]) == (50, "normal", False)
+    status, out, _ = prolu("clone", "last", "--tier", "low", "--preemptible", "--priority", "7", "--json")
+    made = json.loads(out)
+    assert (status, made["priority"], made["tier"], made["preemptible"]) == (OK, 7, "low", True)
     for wrong in ("sparsity.coefficient", "=3", "training.steps=["):
         status, _, err = prolu("clone", str(run.id), "--set", wrong)
         assert status == BAD_INPUT
@@ -138,3 +156,21 @@ def test_one_mistyped_id_leaves_the_others_alone(prolu: Prolu, client: Client) -
     status, _, _ = prolu("cancel", str(run.id), str(uuid4()))
     assert status == NOT_YOURS
     assert client.runs.get(run.id).desired_state == "running"
+
+
+def test_of_several_each_is_told_of_and_one_that_is_refused_does_not_hold_up_the_others(
+    prolu: Prolu, client: Client, desk: Desk
+) -> None:
+    first, done, last = (client.runs.submit(RUN).id for _ in range(3))
+    desk.claim()
+    desk.train(done)
+    status, out, err = prolu("pause", str(first), str(done), str(last))
+    assert (status, out) == (FAILED, "")
+    told = err.splitlines()
+    assert told[0] == f"run {first} is starting, and will be paused"
+    assert told[1].startswith(f"prolu: run {str(done)[-8:]}: Run {done} is already finished (succeeded)")
+    assert told[2:] == [f"run {last} is starting, and will be paused"]
+    for verb in ("resume", "cancel", "retry"):
+        status, out, err = prolu(verb, str(done), str(first), "--json")
+        assert (status, [run["id"] for run in json.loads(out)]) == (FAILED, [] if verb == "retry" else [str(first)])
+        assert f"Run {done} is already finished" in err
