@@ -29,7 +29,7 @@ class DispatcherMetrics:
         self._ticks = self._histogram("prolu_tick_duration_seconds", "One turn of the dispatcher.", _SHORT)
         self._claims = self._histogram("prolu_claim_duration_seconds", "One claim of planned runs in SQL.", _SHORT)
         self._waits = self._histogram(
-            "prolu_wait_seconds", "How long runs had waited in the queue when they were claimed.", _LONG
+            "prolu_wait_seconds", "How long runs had been queued before each start.", _LONG
         )
         self._renewals = self._counter("prolu_lease_renewals", "Leases of attempts that were renewed.")
         self._refused = self._counter(
@@ -61,7 +61,7 @@ class DispatcherMetrics:
         self._leads.set(yes)
 
     def claimed(self, waited_seconds: float) -> None:
-        """A run was claimed that had waited so long since it came into the queue."""
+        """A run was claimed that had been queued so long, this time; what it trained before is not counted."""
         self._waits.observe(max(0.0, waited_seconds))
 
     def renewed(self, leases: int = 1) -> None:

@@ -58,9 +58,8 @@ class Starter:
         epochs = {attempt.run_id: attempt.epoch for attempt in now.attempts}
         for preemption in plan.preemptions:
             self._make_room(preemption, epochs[preemption.run_id])
-        since = {run.run_id: run.waiting_since for run in now.waiting}
         for claim in claims:
-            self._metrics.claimed((now.now - since[claim.run_id]).total_seconds())
+            self._metrics.claimed(claim.waited_seconds)
             self._start_actor(claim)
 
     def _claim(self, plan: Plan) -> list[Claim]:

@@ -92,10 +92,12 @@ def _upgrade_runs() -> None:
         runs.add_column(sa.Column("begins_with", sa.Text(), nullable=True))
         runs.add_column(sa.Column("begins_at_step", sa.BigInteger(), nullable=True))
         runs.add_column(sa.Column("waiting_since", _TIME, nullable=True))
+        runs.add_column(sa.Column("queued_at", _TIME, nullable=True))
         runs.drop_constraint("uq_runs_sweep_id_point", type_="unique")
-    op.execute("UPDATE runs SET waiting_since = created_at")
+    op.execute("UPDATE runs SET waiting_since = created_at, queued_at = created_at")
     with _altered("runs") as runs:
         runs.alter_column("waiting_since", existing_type=_TIME, nullable=False)
+        runs.alter_column("queued_at", existing_type=_TIME, nullable=False)
         runs.create_foreign_key("fk_runs_retry_of_runs", "runs", ["retry_of"], ["id"])
         runs.create_foreign_key("fk_runs_cloned_from_runs", "runs", ["cloned_from"], ["id"])
         runs.create_index(
@@ -116,6 +118,7 @@ def _downgrade_runs() -> None:
         runs.drop_constraint("fk_runs_cloned_from_runs", type_="foreignkey")
         runs.drop_constraint("fk_runs_retry_of_runs", type_="foreignkey")
         for column in (
+            "queued_at",
             "waiting_since",
             "begins_at_step",
             "begins_with",

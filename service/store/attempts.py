@@ -80,6 +80,8 @@ def move(session: Session, run: RunRow, chosen: Move, *, now: datetime, **detail
     run.state = lifecycle.apply(chosen, before)
     if run.state in lifecycle.TERMINAL:
         run.finished_at = now
+    if run.state == "queued":
+        run.queued_at = now
     run.not_before = None
     record(session, run, lifecycle.MOVES[chosen].event, now=now, before=before, **detail)
 

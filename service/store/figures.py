@@ -61,7 +61,7 @@ def figures(session: Session) -> Figures:
     runs: dict[tuple[str, str], int] = {}
     oldest: dict[str, float] = {}
     waiting = (
-        select(RunRow.owner_id, RunRow.state, func.count().label("runs"), func.min(RunRow.waiting_since).label("since"))
+        select(RunRow.owner_id, RunRow.state, func.count().label("runs"), func.min(RunRow.queued_at).label("since"))
         .where(RunRow.state.in_(_NOT_OVER))
         .group_by(RunRow.owner_id, RunRow.state)
     )

@@ -159,6 +159,8 @@ class RunRow(Base):
     preemptible: Mapped[bool] = mapped_column(default=False, server_default=false())
     # What its age in the queue counts from: its submission, or its resume after a pause.
     waiting_since: Mapped[datetime]
+    # When it last became `queued`: what a wait is measured from, without the time that it trained.
+    queued_at: Mapped[datetime]
     epoch: Mapped[int] = mapped_column(default=0)
     # While it waits for a retry: when that is due.
     not_before: Mapped[datetime | None]

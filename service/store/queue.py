@@ -66,6 +66,8 @@ class Claim:
     actor_name: str
     nodes: tuple[str, ...] = ()
     """Where each rank is to start; empty leaves it to the cluster."""
+    waited_seconds: float = 0.0
+    """How long it was queued before this attempt."""
 
 
 def claim(
@@ -100,7 +102,7 @@ def claim(
             started_at=func.coalesce(RunRow.started_at, now),
             message=None,
         )
-        .returning(RunRow.id, RunRow.epoch, RunRow.spec),
+        .returning(RunRow.id, RunRow.epoch, RunRow.spec, RunRow.queued_at),
         execution_options={"synchronize_session": False},
     ).all()
     if not taken:
@@ -155,6 +157,7 @@ def claim(
                 attempt["resume_from"],
                 attempt["actor_name"],
                 tuple(attempt["nodes"] or ()),
+                (now - row.queued_at).total_seconds(),
             )
         )
     return claims

@@ -51,6 +51,8 @@ def _grant(
     moved = update(RunRow).where(RunRow.id.in_([row.id for row in rows])).values(state=target, not_before=None)
     if target in lifecycle.TERMINAL:
         moved = moved.values(finished_at=now)
+    if target == "queued":
+        moved = moved.values(queued_at=now)
     session.execute(moved, execution_options={"synchronize_session": False})
     events = [
         {

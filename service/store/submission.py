@@ -24,7 +24,7 @@ WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
 
 # Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
 _ADD_RUN = insert(cast("Table", RunRow.__table__))
-_ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock()).returning(RunRow.created_at)
+_ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock(), queued_at=clock()).returning(RunRow.created_at)
 _ADD_EVENT = insert(cast("Table", EventRow.__table__))
 
 
@@ -75,7 +75,7 @@ def submit_run(
     }
     connection = session.connection()
     now = connection.execute(_ADD_RUN_NOW, run).scalar_one()
-    run |= {"created_at": now, "waiting_since": now}
+    run |= {"created_at": now, "waiting_since": now, "queued_at": now}
     detail = {} if cloned_from is None else {"cloned_from": str(cloned_from)}
     connection.execute(_ADD_EVENT, _submitted(run_id, now, detail))
     return Submitted(run_id, run)
@@ -141,6 +141,7 @@ def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> di
         "preemptible": sweep.preemptible,
         "created_at": now,
         "waiting_since": now,
+        "queued_at": now,
     }
 
 

@@ -175,6 +175,7 @@ _VALUES: dict[str, Any] = {
     "state": literal("queued"),
     "desired_state": literal("running"),
     "waiting_since": bindparam("at", type_=_RUNS.c.created_at.type),
+    "queued_at": bindparam("at", type_=_RUNS.c.created_at.type),
     "created_at": bindparam("at", type_=_RUNS.c.created_at.type),
     "epoch": literal(0),
     "step": bindparam("done_before", type_=BigInteger()),

@@ -52,12 +52,12 @@ def test_the_queue_is_counted_by_state_and_user_with_its_oldest_wait(api: Api) -
     work_on(api, ended["id"], Succeeded(step=100, metrics={}))
     with api.database.begin() as session:
         hour_ago = database_now(session) - timedelta(hours=1)
-        session.execute(update(RunRow).where(RunRow.id == UUID(ended["id"])).values(waiting_since=hour_ago))
+        session.execute(update(RunRow).where(RunRow.id == UUID(ended["id"])).values(queued_at=hour_ago))
     found = scrape(api)
     assert found["prolu_runs"] == {labels(state="queued", user="admin"): 3}
     assert 0 <= found["prolu_queue_oldest_wait_seconds"][labels(user="admin")] < 60
     with api.database.begin() as session:
-        session.execute(update(RunRow).values(waiting_since=hour_ago))
+        session.execute(update(RunRow).values(queued_at=hour_ago))
     assert 3600 <= scrape(api)["prolu_queue_oldest_wait_seconds"][labels(user="admin")] < 3700
 
 

@@ -101,6 +101,13 @@ def expire(database: Database, run_id: UUID) -> None:
         session.execute(update(AttemptRow).where(AttemptRow.run_id == run_id).values(lease_until=past))
 
 
+def had_been_queued(database: Database, run_id: UUID, seconds: float) -> None:
+    """Let the run have become queued so long ago."""
+    with database.begin() as session:
+        past = database_now(session) - timedelta(seconds=seconds)
+        session.execute(update(RunRow).where(RunRow.id == run_id).values(queued_at=past))
+
+
 def wish(database: Database, run_id: UUID, desired: str) -> None:
     with database.begin() as session:
         session.execute(update(RunRow).where(RunRow.id == run_id).values(desired_state=desired))

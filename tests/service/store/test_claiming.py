@@ -17,12 +17,15 @@ from tests.service.store.operations import (
     NOBODY,
     cancel,
     claim,
+    had_been_queued,
     kinds,
+    lose,
     order,
     run_of,
     run_together,
     state,
     submit,
+    wait_out,
 )
 from tests.service.store.specs import run_spec, sweep_spec
 
@@ -130,3 +133,20 @@ def test_the_cluster_is_remembered_as_last_seen(database: Database) -> None:
             nodes.record_nodes(session, seen)
         with database.read() as session:
             assert nodes.nodes(session) == seen
+
+
+def test_a_wait_is_what_a_run_was_queued_before_each_start_without_what_it_trained(
+    database: Database, owner_id: UUID
+) -> None:
+    run_id = submit(database, owner_id)
+    had_been_queued(database, run_id, 500)
+    submitted = run_of(database, run_id).waiting_since
+    assert 500 <= claim(database, run_id)[0].waited_seconds < 560
+    lose(database, run_id, 1, "node_lost")
+    assert state(database, run_id) == "queued"
+    assert claim(database, run_id)[0].waited_seconds < 60
+    lose(database, run_id, 2, "storage")
+    had_been_queued(database, run_id, 500)
+    wait_out(database, run_id)
+    assert claim(database, run_id)[0].waited_seconds < 60, "the pause before a retry is no wait in the queue"
+    assert run_of(database, run_id).waiting_since == submitted, "for its age it goes on counting"

@@ -58,7 +58,7 @@ def test_rows_and_what_refers_to_them_survive_every_migration_and_its_way_back(e
     with empty_database.begin() as session:
         run, attempt = session.scalars(select(RunRow)).one(), session.scalars(select(AttemptRow)).one()
         assert (run.name, run.ranks, run.superseded) == ("old", 1, False)
-        assert run.waiting_since == run.created_at
+        assert run.waiting_since == run.queued_at == run.created_at
         assert attempt.run_id == run.id
 
 
