@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Integer, Table, Uuid, bindparam, func, select, update
+from sqlalchemy import Integer, Table, Uuid, bindparam, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from prolu.spec import SweepSpec
+from service.domain import lifecycle
 from service.domain.expansion import Point
 from service.domain.growth import Growth, Present, growth
-from service.store.models import RunRow
+from service.store.db import database_now
+from service.store.models import EventRow, RunRow
 from service.store.submission import add_points, require_room
 from service.store.wishes import locked_sweep
 
@@ -49,7 +51,8 @@ def extend_sweep(
 ) -> None:
     """Give the sweep its new description and submit the points that come with it; those that are there stay.
 
-    New runs are of the sweep's tier, or of `highest_tier` if that is lower. Raises NotFound, Invalid for points that the
+    New runs are of the sweep's tier, or of `highest_tier` if that is lower. Another `max_concurrent` is an event of every run
+    that has not ended, as another place in the queue is: whoever plans looks again. Raises NotFound, Invalid for points that the
     new description lacks, QueueFull where the owner would have more than `most_waiting` runs waiting.
     """
     sweep = locked_sweep(session, sweep_id)
@@ -69,7 +72,23 @@ def extend_sweep(
         require_room(session, sweep.owner_id, len(grown.added), most=most_waiting)
         tier = min(sweep.tier, highest_tier)
         add_points(session, sweep, grown.added, first=(-1 if last is None else last) + 1, tier=tier)
+    if sweep.max_concurrent != spec.max_concurrent:
+        _tell(session, sweep_id, {"max_concurrent": spec.max_concurrent})
     sweep.name, sweep.spec = spec.name, spec.model_dump(mode="json")
     sweep.max_concurrent = spec.max_concurrent
     sweep.count = len(points)
     session.flush()
+
+
+def _tell(session: Session, sweep_id: UUID, changes: dict[str, Any]) -> None:
+    told = (
+        literal(database_now(session), RunRow.created_at.type),
+        literal("changed"),
+        literal(changes, EventRow.detail.type),
+    )
+    runs = (
+        select(RunRow.id, *told, func.nullif(RunRow.epoch, 0))
+        .where(RunRow.sweep_id == sweep_id, ~RunRow.superseded, RunRow.state.not_in(sorted(lifecycle.TERMINAL)))
+        .order_by(RunRow.id)
+    )
+    session.execute(insert(EventRow).from_select(["run_id", "at", "kind", "detail", "epoch"], runs))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+from prolu.client.wire import NodeRead
 from prolu.spec.report import Failed, Succeeded
 from service.store import queue
 from tests.fixtures_api import Api
 from tests.service.api.test_runs import walk
 from tests.service.api.work import sweep_body, work_on
+from tests.service.store.operations import see
 from tests.service.store.specs import checkpoint, snapshot
 
 VERBS = ["cancel", "pause", "resume", "retry_failed"]
@@ -119,6 +121,33 @@ def test_a_sweep_is_extended_by_what_is_new_in_its_description(api: Api) -> None
     assert [(run["point"], run["priority"], run["tier"]) for run in runs[2:]] == [(2, 77, "low"), (3, 77, "low")]
     assert api.post(f"/v1/sweeps/{sweep}:extend", longer).json()["count"] == 4
     assert len(walk(api, "/v1/runs")) == 4
+
+
+def test_another_limit_without_a_new_point_is_an_event_and_planned_with_at_once(api: Api) -> None:
+    with api.database.begin() as session:
+        see(session, NodeRead(name="n", cpus=8, gpus=0, memory_gb=64))
+    sweep, ids = submitted(api, 3, max_concurrent=1)
+    work_on(api, ids[0], Succeeded(step=100, metrics={}))
+    work_on(api, ids[1])
+
+    def cause() -> str:
+        found: str = api.get(f"/v1/runs/{ids[2]}/explain").json()["cause"]
+        return found
+
+    assert cause() == "sweep_limit"
+    assert api.post(f"/v1/sweeps/{sweep}:extend", sweep_body(3, max_concurrent=2)).status_code == 202
+    assert cause() == "starts"
+    changed = [
+        [
+            (event["epoch"], event["detail"])
+            for event in walk(api, f"/v1/runs/{run_id}/events")
+            if event["kind"] == "changed"
+        ]
+        for run_id in ids
+    ]
+    assert changed == [[], [(1, {"max_concurrent": 2})], [(None, {"max_concurrent": 2})]]
+    api.post(f"/v1/sweeps/{sweep}:extend", sweep_body(3, max_concurrent=2, name="another name"))
+    assert len(walk(api, f"/v1/runs/{ids[2]}/events")) == 2, "a name changes no plan"
 
 
 def test_seeds_are_added_to_a_sweep_that_had_none(api: Api) -> None:
