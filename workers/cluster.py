@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ _GIB = 2**30
 _ACCELERATOR = "accelerator_type:"
 # As much of a resource as shows that a node has it.
 _TOUCH = 0.001
+# Between two looks for reservations that nobody has ended.
+_LOOK_SECONDS = 10.0
 # How the actors of ranks but the first are named, after the first one.
 _RANK = re.compile(r"-r\d+$")
 
@@ -86,8 +89,8 @@ class RayCluster:
         self._actor_class = ray.remote(TrainingActor)
         self._lines = Lines(namespace)
         self._ids: dict[str, str] = {}
-        # A former dispatcher may have ended between the death of a gang's actors and the end of its reservation.
-        self._reservations = {group["name"] for group in ray.util.placement_group_table().values() if _is_ours(group)}
+        self._reservations: set[str] = set()
+        self._looked_at = float("-inf")
 
     def nodes(self) -> list[NodeRead]:
         """The nodes that are alive, with all that they offer, busy or not."""
@@ -107,9 +110,17 @@ class RayCluster:
         ]
 
     def names(self) -> set[str]:
-        """The attempts that have actors in our namespace, whoever started them; a gang is one."""
+        """The attempts that have actors in our namespace, or room reserved for them, whoever started them; a gang is one.
+
+        What is reserved outlives the actors where they die while nobody hears them: it is looked for every 10 s.
+        """
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            groups = ray.util.placement_group_table().values()
+            self._reservations = {group["name"] for group in groups if _is_ours(group)}
+            self._looked_at = time.monotonic()
         everywhere = ray.util.list_named_actors(all_namespaces=True)
         ours = {_RANK.sub("", actor["name"]) for actor in everywhere if actor["namespace"] == self._namespace}
+        self._reservations = {name for name in self._reservations if name in ours or _stands(name)}
         return ours | self._reservations
 
     def start(
@@ -257,11 +268,14 @@ def _end_process() -> None:
 
 def _is_ours(group: Mapping[str, Any]) -> bool:
     """Whether a placement group stands, and in our namespace, where alone it is found by name."""
-    if group["state"] == "REMOVED" or not group["name"]:
-        return False
+    return group["state"] != "REMOVED" and bool(group["name"]) and _stands(group["name"])
+
+
+def _stands(name: str) -> bool:
+    """Whether room is reserved under this name."""
     try:
-        ray.util.get_placement_group(group["name"])
-    except ValueError:
+        ray.util.get_placement_group(name)
+    except ValueError:  # how Ray says that there is none
         return False
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import ray
+import ray.util
 
 from prolu.spec import ResourcesSpec, RunSpec
 from prolu.spec.report import Outcome, Report, Stopped, Succeeded
@@ -126,6 +129,64 @@ def test_an_actor_that_finds_no_room_gives_no_answer_and_blocks_nobody(floor: Fl
     acks = {crowded: {waiting: 0}, name: {attempt: 0}}
     heard = {named for _ in range(50) for named, _ in floor.cluster.poll(acks, timeout=0.2)}
     assert heard == {name}
+
+
+def test_room_that_was_reserved_for_actors_which_died_is_found_and_given_back(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+):
+    assert floor.cluster.names() == set()
+    ray.util.placement_group([{"CPU": 1}], name="prolu-abandoned-e1", lifetime="detached")
+    assert floor.cluster.names() == set(), "to look is dear, and not done at every turn"
+    monkeypatch.setattr("workers.cluster._LOOK_SECONDS", 0.0)
+    assert floor.cluster.names() == {"prolu-abandoned-e1"}
+    another = RayCluster(floor.address, floor.namespace)
+    floor.cluster.kill("prolu-abandoned-e1")
+    assert (floor.cluster.names(), another.names()) == (set(), set())
+
+
+class Parrot:
+    """Answers every poll at once, but not that of attempts of the run `slow` before it is told to."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+
+    def poll(self, acks: Acks) -> Reply:
+        if any(attempt.run_id == "slow" for attempt in acks):
+            self._told.wait(30)
+        return Reply("node", [])
+
+    def tell(self) -> None:
+        self._told.set()
+
+
+def _parrot() -> Any:
+    return ray.remote(max_concurrency=2)(Parrot).remote()
+
+
+def test_a_slow_actor_holds_up_nobody_and_is_heard_when_it_answers(ray_address: str):
+    RayCluster(ray_address, "lines")  # connects
+    lines, parrot = Lines("lines"), _parrot()
+    names = ["slow", *(f"run-{number}" for number in range(100))]
+    for name in names:
+        lines.add(name, parrot)
+    polled = lines.poll({name: {Attempt(name, 1): 0} for name in names}, timeout=60)
+    assert {next(polled)[0] for _ in range(100)} == set(names) - {"slow"}
+    ray.get(parrot.tell.remote())
+    assert [name for name, _ in polled] == ["slow"]
+    ray.kill(parrot)
+
+
+def test_who_is_ended_while_others_are_heard_is_heard_no_more(ray_address: str):
+    RayCluster(ray_address, "lines")  # connects
+    lines = Lines("lines")
+    for name in ("a", "b"):
+        lines.add(name, _parrot())
+    polled = lines.poll({name: {Attempt(name, 1): 0} for name in ("a", "b")}, timeout=60)
+    first, _ = next(polled)
+    (other,) = {"a", "b"} - {first}
+    lines.kill(other)
+    assert list(polled) == []
+    lines.kill(first)
 
 
 def test_actors_of_another_namespace_are_not_ours(floor: Floor):
