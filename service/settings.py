@@ -124,6 +124,7 @@ class Settings(BaseSettings):
             max_gpus_per_user=self.max_gpus_per_user,
             half_life_seconds=self.half_life_days * 86_400,
             min_run_seconds=self.min_run_seconds,
+            stop_grace_seconds=self.stop_grace_seconds,
         )
 
     @property

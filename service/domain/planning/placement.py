@@ -104,11 +104,19 @@ class Room:
 
     def capacity(self, asked: Asked, most: int) -> int:
         """How many ranks of it have room, counted up to `most`."""
-        left, ranks = self.copy(), 0
-        while ranks < most and left.fits(asked):
-            left.take(asked)
-            ranks += 1
-        return ranks
+        if not self.fits(asked):
+            return 0
+        ranks = float(most)
+        if asked.cpus > _EPSILON:
+            ranks = min(ranks, (self.cpus + _EPSILON) // asked.cpus)
+        if asked.memory_gb > _EPSILON:
+            ranks = min(ranks, (self.memory_gb + _EPSILON) // asked.memory_gb)
+        if asked.gpus >= 1:
+            whole = sum(left > 1 - _EPSILON for left in self.devices)
+            ranks = min(ranks, whole // math.ceil(asked.gpus - _EPSILON))
+        elif asked.gpus > _EPSILON:
+            ranks = min(ranks, sum((left + _EPSILON) // asked.gpus for left in self.devices))
+        return int(ranks)
 
     def take(self, asked: Asked, devices: Sequence[str] = ()) -> tuple[str, ...]:
         """Seat one rank on these devices, or where Ray would seat it, and return their names.

@@ -17,10 +17,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from prolu.client.wire import Cause
-from service.domain.planning.occupants import Occupant, leave, settle
+from service.domain.planning.occupants import Occupant, settle
 from service.domain.planning.placement import Asked, Node, Place
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
+from service.domain.planning.reservations import Reservations
 from service.domain.planning.rooms import Rooms
 
 
@@ -32,11 +33,13 @@ class Policy:
     max_gpus_per_user: float | None = None
     """GPUs that one user's live runs may hold together; None for no limit."""
     max_reservations: int = 16
-    """Runs that room is held for; those behind them wait without."""
+    """Runs that room is held for, each beside what is held for those before it; those behind them wait without."""
     half_life_seconds: float = 7 * 86_400.0
     """After so long, a past usage counts half."""
     min_run_seconds: float = 600.0
     """What an attempt may train before it can be preempted."""
+    stop_grace_seconds: float = 30.0
+    """What an attempt may take to stop once it is asked to, at its time limit for one."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Decision(NamedTuple):
     devices: tuple[tuple[str, ...], ...] = ()
     """The GPUs on which Ray will put each rank; empty for a run that waits or asks for none."""
     starts_within_seconds: float | None = None
-    """For the first run with a reservation: when it starts at the latest, if every live run keeps to a time limit."""
+    """For a run that room is held for: when it starts at the latest, if every live run keeps to a time limit and nobody comes
+    before it; None where nobody can tell."""
 
     @property
     def start(self) -> bool:
@@ -170,16 +174,14 @@ class _Board:
     """The rooms while the plan goes through the queue."""
 
     def __init__(self, live: Sequence[Occupant], nodes: Sequence[Node], policy: Policy) -> None:
-        self._live, self._nodes, self._policy = live, nodes, policy
+        self._nodes, self._policy = nodes, policy
         self.bare = Rooms.of(nodes)
         """What the live runs, and those that start, leave."""
         settle(live, self.bare)
-        self._free = self.bare
-        """The same without what is held; the very same as long as nothing is."""
+        self._held = Reservations(live, nodes, self.bare, grace_seconds=policy.stop_grace_seconds)
         self._kinds: dict[Asked, _Kind] = {}
         self._empty = Rooms.of(replace(node, draining=False) for node in nodes)
-        self._staying = Rooms.of(node for node in nodes if not node.draining)
-        self._reservations: list[float | None] = []
+        self._staying = Rooms.of(nodes) if any(node.draining for node in nodes) else self._empty
         self._training: dict[UUID | None, int] = defaultdict(int)
         self._gpus: dict[str, float] = defaultdict(float)
         for one in live:
@@ -205,7 +207,7 @@ class _Board:
         if kind.behind is None and (places := self._seat(asked)) is not None:
             self._count(run)
             return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
-        if not kind.full and self._may_backfill(run):
+        if not kind.full and self._held.let_pass(run.limit_seconds):
             if (places := self._gap(asked)) is not None:
                 self._count(run)
                 return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
@@ -216,12 +218,10 @@ class _Board:
         reason = f"waits until {asked.in_words()} are free on one node"
         if asked.ranks > 1:
             reason = f"waits until {asked.in_words()} are free at once"
-        if len(self._reservations) >= self._policy.max_reservations:
+        if self._held.count >= self._policy.max_reservations:
             return so("behind", reason)
-        within, then = self._reserve(asked)
-        # What is held for others before it is not counted: of the first alone the time is sure.
-        first = len(self._reservations) == 1
-        return so("room", f"{reason}; room is held for it on {_names(then)}", within=within if first else None)
+        then, within = self._held.hold(asked)
+        return so("room", f"{reason}; room is held for it on {_names(then)}", within=within)
 
     def _kind(self, asked: Asked) -> _Kind:
         kind = self._kinds[asked] = _Kind()
@@ -229,64 +229,30 @@ class _Board:
             kind.never = "no_nodes", "no node of the cluster is known yet"
         elif not self._empty.hold(asked):
             kind.never = "too_large", f"no node is large enough for {asked.in_words()}"
-        elif not self._staying.hold(asked):
+        elif self._staying is not self._empty and not self._staying.hold(asked):
             kind.never = "draining", f"only nodes that are draining could hold {asked.in_words()}"
         return kind
 
     def _seat(self, asked: Asked) -> list[Place] | None:
         """Room that is not held, and that Ray finds: the device is its choice, and it knows nothing of what is held."""
-        free = self._free.seat(asked)
-        if free is None or self._free is self.bare:
+        free = self._held.free.seat(asked)
+        if free is None or self._held.free is self.bare:
             return free
         places = self.bare.seat_there((place.node for place in free), asked)
         if places is None:
-            self._free.clear(free, asked)
+            self._held.free.clear(free, asked)
         return places
 
     def _count(self, one: Candidate | Occupant) -> None:
         self._training[one.sweep_id] += 1
         self._gpus[one.owner] += one.asked.gpus * one.asked.ranks
 
-    def _may_backfill(self, run: Candidate) -> bool:
-        if run.limit_seconds is None or not self._reservations:
-            return False
-        return all(within is not None and run.limit_seconds <= within for within in self._reservations)
-
     def _gap(self, asked: Asked) -> list[Place] | None:
         """Room for a run that ends before what is held is needed."""
         places = self.bare.seat(asked)
         if places is not None:
-            self._free.take_all((place.node for place in places), asked)
+            self._held.free.take_all((place.node for place in places), asked)
         return places
-
-    def _reserve(self, asked: Asked) -> tuple[float | None, list[Place]]:
-        """Hold the room where the run will fit first; when that is known, return the time."""
-        rooms, within = self.bare.copy(), 0.0
-        known = sorted((one for one in self._live if one.ends_within_seconds is not None), key=_end)
-        unknown = sorted(
-            (one for one in self._live if one.ends_within_seconds is None),
-            key=lambda one: (not one.stopping, -one.ran_seconds),
-        )
-        places = None
-        for one in (*known, *unknown):
-            leave(one, rooms)
-            within = within if one.ends_within_seconds is None else max(within, one.ends_within_seconds)
-            sure = one.ends_within_seconds is not None
-            places = rooms.seat(asked)
-            if places is not None:
-                break
-        else:
-            sure, places = False, Rooms.of(self._nodes).seat(asked)
-        held = places or []
-        if self._free is self.bare:
-            self._free = self.bare.copy()
-        self._free.take_all((place.node for place in held), asked)
-        self._reservations.append(within if sure else None)
-        return self._reservations[-1], held
-
-
-def _end(occupant: Occupant) -> float:
-    return occupant.ends_within_seconds or 0.0
 
 
 def _names(places: Sequence[Place]) -> str:

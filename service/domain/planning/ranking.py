@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import exp2, isqrt
+from math import exp2
 from operator import itemgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -133,8 +133,7 @@ def ranked(
     Each place goes to one of the users' first runs, and not all of them are looked at. As the total usage grows, the share of
     everybody who is not charged falls: what a run would score at a total that is not reached yet is the most that it can score
     until then. The users stand in the order of that bound, and behind the first who is bounded below the best seen nobody is
-    looked at. The bounds are made anew about every sqrt(u) places: O(n log n + n sqrt(u)) for n runs of u users, where the
-    users' scores lie close together, as fair shares make them.
+    looked at. The bounds are made anew when the total has come as far, which is after as many places as keep both costs even.
     """
     users = [user for user, mine in line.by_owner.items() if mine]
     lines = [iter(line.by_owner[user]) for user in users]
@@ -145,7 +144,7 @@ def ranked(
     over_target = [usage.get(user, 0.0) / share for user, share in zip(users, target, strict=True)]
     heads = [next(mine) for mine in lines]
     static = [-(head.priority + head.age) for head in heads]
-    places, bounded_to, loose = 0, -1.0, 0.0
+    places, looks, stride, bounded_to, loose = 0, 0, 1, -1.0, 0.0
     # Of each user who still waits: tier, the best place by score, who it is.
     bounds = [(0, 0.0, index) for index in range(len(users))]
 
@@ -154,7 +153,9 @@ def ranked(
 
     while bounds:
         if total > bounded_to:
-            bounded_to = total + isqrt(len(bounds)) * (total - began) / max(1, places)
+            # As many places as looks cost about what the bounds cost: more if they were few.
+            stride, looks = max(1, 2 * stride if looks < len(bounds) else stride // 2), 0
+            bounded_to = total + stride * (total - began) / max(1, places)
             loose = -1 / bounded_to if bounded_to > 0 else 0.0
             bounds = sorted(bound(index) for _, _, index in bounds)
         scale = -1 / total if total > 0 else 0.0
@@ -165,6 +166,7 @@ def ranked(
             place = static[index] - by.fair * exp2(over_target[index] * scale)
             if at < 0 or place < best or (place == best and _earlier(heads[index], heads[chosen])):
                 at, chosen, best_tier, best = looked, index, tier, place
+            looks += 1
         del bounds[at]
         _, priority, age, run = heads[chosen]
         score = Score(run.tier, priority, by.fair * exp2(over_target[chosen] * scale), age)

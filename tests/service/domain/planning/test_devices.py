@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.domain.planning.occupants import Occupant
 from service.domain.planning.placement import Asked, Node, Room
-from service.domain.planning.plan import Candidate, Decision
+from service.domain.planning.plan import Candidate, Decision, Policy
 from tests.service.domain.planning.build import node, planned, started, trains, waits
 
 TWO_GPUS = [node("a", cpus=16, gpus=2)]
@@ -45,7 +45,7 @@ def test_what_ends_frees_its_own_device() -> None:
     ends = trains(8, gpus=0.5, devices=(("1",),), ends_within_seconds=60.0)
     stays = trains(9, gpus=0.5, devices=(("0",),), ends_within_seconds=3600.0)
     (decision,) = planned([waits(1, gpus=1)], [ends, stays], TWO_GPUS).decisions
-    assert decision.starts_within_seconds == 60
+    assert decision.starts_within_seconds == 60 + Policy().stop_grace_seconds
 
 
 def test_a_run_stays_away_from_a_node_where_it_did_not_come_up() -> None:

@@ -42,7 +42,7 @@ def test_a_run_that_ends_before_the_room_is_needed_uses_it_meanwhile() -> None:
     found = planned([gang, short, long], live, nodes)
     assert started(found) == [2]
     assert [decision.cause for decision in found.decisions] == ["room", "backfills", "room"]
-    assert found.decisions[0].starts_within_seconds == 3600
+    assert found.decisions[0].starts_within_seconds == 3600 + Policy().stop_grace_seconds
     unlimited = [trains(9, gpus=1)]
     assert started(planned([gang, short], unlimited, nodes)) == []
 
