@@ -1,13 +1,14 @@
 """What a run reports while it lives: progress, metrics, bias statistics, checkpoints, log lines, its end.
 
-One definition for the trainer that produces it, the queue that stores it and the API that serves it.
+One definition for the trainer that produces it, the queue that stores it and the API that serves it. Its texts are such
+as every database can hold.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 FailureClass = Literal[
     "node_lost",
@@ -28,6 +29,14 @@ StopReason = Literal["cancel", "pause", "preempt", "timeout", "orphaned"]
 
 # Probabilities of the quantiles in every distribution.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def storable(text: str) -> str:
+    """Replace what PostgreSQL cannot hold, and SQLite would: NUL, and halves of surrogate pairs."""
+    return text.replace("\x00", "�").encode(errors="replace").decode()
+
+
+Text = Annotated[str, AfterValidator(storable)]
 
 
 class Record(BaseModel):
@@ -56,7 +65,7 @@ class Distribution(Record):
     """Smallest value."""
     max: float | None
     """Largest value."""
-    quantiles: dict[str, float]
+    quantiles: dict[Text, float]
     """Quantile by probability (`"0.5"` is the median), linearly interpolated."""
     histogram: Histogram
     """Equal bins from min to max."""
@@ -150,7 +159,7 @@ class MetricPoint(Record):
     """Optimizer steps done."""
     tokens: int
     """Activations read."""
-    values: dict[str, float]
+    values: dict[Text, float]
     """Value by metric name."""
 
 
@@ -184,7 +193,7 @@ class Alignment(Record):
     The update is minus the gradient that training would hand to its optimizer, the direction minus that of an objective.
     """
 
-    estimator: str
+    estimator: Text
     """The estimator, as compact JSON of its spec with sorted keys."""
     part: Literal["loss", "reconstruction", "penalty"] = "loss"
     """What the update descends: reconstruction plus lambda times penalty, the default, or one of the two alone."""
@@ -192,7 +201,7 @@ class Alignment(Record):
     """Whose descent direction: smoothed l0, the reconstruction loss (exact, but smoothed for b_enc), or the exact L1 penalty."""
     bandwidth: float | None
     """Width of the smoothing of the gates, in units of m + b; null where nothing is smoothed."""
-    group: str
+    group: Text
     """Parameters compared: W_enc, b_enc, W_dec, b_dec, or all; groups where update or direction is always zero are left out."""
     cosine: Estimate
     """Cosine over batches; left out of the mean where a direction is zero, so n may be smaller than the batches."""
@@ -212,11 +221,11 @@ class DiagnosticsMeasured(Record):
 class CheckpointFile(Record):
     """One file of a checkpoint."""
 
-    name: str
+    name: Text
     """Path within the checkpoint's folder, with `/`; exports lie in a folder named by their format."""
     bytes: int
     """Size."""
-    sha256: str
+    sha256: Text
     """Checksum, 64 hex digits."""
 
 
@@ -229,7 +238,7 @@ class CheckpointWritten(Record):
     """Optimizer steps done."""
     tokens: int
     """Activations read."""
-    path: str
+    path: Text
     """Folder below the artifact root: `runs/{id}/e{epoch}/step-{step}`."""
     files: list[CheckpointFile]
     """Every file but the manifest."""
@@ -242,7 +251,7 @@ class LogLines(Record):
 
     kind: Literal["log"] = "log"
     """Tag of the union."""
-    text: str
+    text: Text
     """Whole lines, each with its time (UTC) and its level, or `OUT` or `ERR` where it was printed."""
 
 
@@ -253,7 +262,7 @@ class Succeeded(Record):
     """Tag of the union."""
     step: int
     """Optimizer steps done."""
-    metrics: dict[str, float]
+    metrics: dict[Text, float]
     """Final held-out metrics."""
 
 
@@ -266,9 +275,9 @@ class Failed(Record):
     """Optimizer steps done."""
     failure_class: FailureClass
     """Decides whether the run is tried again."""
-    message: str
+    message: Text
     """What happened, in one sentence."""
-    traceback_tail: str = ""
+    traceback_tail: Text = ""
     """The end of the traceback, for the owner of the run."""
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from prolu.client.wire import AttemptOutcome, DesiredState
-from prolu.spec.report import FailureClass
+from prolu.spec.report import FailureClass, storable
 from service.domain import lifecycle, retries
 from service.domain.lifecycle import Move
 from service.domain.retries import Ended
@@ -135,6 +135,7 @@ def end_badly(
     traceback_tail: str | None = None,
 ) -> None:
     """Close an attempt that failed or was lost, and let the wish of the owner or the rules of retries decide what follows."""
+    message, exit_cause = storable(message), None if exit_cause is None else storable(exit_cause)
     if failure_class == "preempted" and run.desired_state in _WISHED:
         # It was ended by force, or before it began, by its owner's wish: that is no loss, and counts against nobody.
         outcome, chosen = _WISHED[run.desired_state]

@@ -175,8 +175,7 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
             _stepped(run, attempt, report.step)
             _checkpoint(run, attempt, report, now, rows)
         case LogLines():
-            text = _storable(report.text)
-            session.add(LogChunkRow(run_id=run.id, epoch=attempt.epoch, seq=attempt.last_seq, at=now, text=text))
+            session.add(LogChunkRow(run_id=run.id, epoch=attempt.epoch, seq=attempt.last_seq, at=now, text=report.text))
         case Succeeded():
             _stepped(run, attempt, report.step)
             run.metrics = _finite(report.metrics)
@@ -192,8 +191,8 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
                 now=now,
                 outcome="failed",
                 failure_class=report.failure_class,
-                message=_storable(report.message),
-                traceback_tail=_storable(report.traceback_tail),
+                message=report.message,
+                traceback_tail=report.traceback_tail,
             )
         case Stopped(reason="timeout") if run.desired_state == "running":
             _stepped(run, attempt, report.step)
@@ -279,8 +278,3 @@ def _all_finite(value: Any) -> bool:
         case list():
             return all(_all_finite(inner) for inner in value)
     return True
-
-
-def _storable(text: str) -> str:
-    """Replace what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
-    return text.replace("\x00", "�").encode(errors="replace").decode()
