@@ -35,7 +35,7 @@ _DATABASE_RETRY_SECONDS = 2.0
 _CLUSTER_LOST_SECONDS = 60.0
 # What PostgreSQL says to one of two who wait for each other, or whose picture has changed: to try again.
 _AGAIN = frozenset({"40P01", "40001", "55P03"})
-# Between two polls the dispatcher looks so often whether something was submitted or wished.
+# The dispatcher looks so often whether something was submitted or wished, and waits no longer for any actor's answer.
 _BELL_SECONDS = 0.1
 # The lead is renewed while this share of it is left.
 _RENEW_LEAD_BELOW = 0.6
@@ -99,7 +99,7 @@ class Dispatcher:
             now = database_now(session)
         self._notice_sleep(now)
         self._end_strangers(known, attempts)
-        self._listener.hear(attempts)
+        self._listener.hear(attempts, within_seconds=min(_BELL_SECONDS, self._settings.poll_seconds))
         self._reap()
         self._serve()
 

@@ -49,13 +49,16 @@ class Listener:
         self._metrics = metrics
         self._last_heard: list[LiveAttempt] = []
 
-    def hear(self, live: Sequence[LiveAttempt]) -> None:
-        """Store what the actors of the live attempts say, and give up those that Ray says are gone."""
+    def hear(self, live: Sequence[LiveAttempt], *, within_seconds: float) -> None:
+        """Store what the actors of the live attempts say, and give up those that Ray says are gone.
+
+        Whoever does not answer in time (it comes up, it is far away) is not asked anew, and heard the next time.
+        """
         present = [attempt for attempt in live if self._present(attempt)]
         self._last_heard = present
         by_name = {attempt.actor_name: attempt for attempt in present}
         heard: list[_Heard] = []
-        for name, answer in self._cluster.poll(_acks(present), timeout=self._settings.poll_seconds):
+        for name, answer in self._cluster.poll(_acks(present), timeout=within_seconds):
             attempt = by_name.pop(name)
             if isinstance(answer, Loss):
                 self.lose(attempt, answer)

@@ -71,6 +71,8 @@ class FakeCluster:
     def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]:
         self.polls += 1
         self.polled.set()
+        if any(self.actors[name].silent for name in acks):
+            threading.Event().wait(timeout)  # as Ray does for whoever has not answered
         for name, ack in acks.items():
             actor = self.actors[name]
             if actor.loss is not None:

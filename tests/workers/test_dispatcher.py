@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prolu.spec import RunSpec
 from prolu.spec.report import (
@@ -137,18 +139,36 @@ def test_no_more_runs_start_than_the_cluster_holds(lab: Lab):
     assert [lab.state(run_id) for run_id in run_ids] == ["starting"] * 2 + ["queued"] * 3
 
 
-def test_a_submission_is_noticed_between_two_polls(lab: Lab):
-    """The dispatcher polls once a minute here, and starts the run all the same."""
+@contextmanager
+def polling_once_a_minute(lab: Lab) -> Iterator[None]:
+    """A dispatcher at work in a thread of its own, beyond its first poll."""
     ended = threading.Event()
     dispatcher = lab.new_dispatcher(holder="slow")
     dispatcher._settings = dispatcher._settings.model_copy(update={"poll_seconds": 60.0})
     thread = threading.Thread(target=dispatcher.run, args=(ended,))
     thread.start()
     try:
-        lab.cluster.polled.wait(20)
-        run_id = lab.submit()
-        assert lab.cluster.started.wait(20)
-        assert lab.state(run_id) == "starting"
+        assert lab.cluster.polled.wait(20)
+        yield
     finally:
         ended.set()
         thread.join()
+
+
+def test_a_submission_is_noticed_between_two_polls(lab: Lab):
+    with polling_once_a_minute(lab):
+        run_id = lab.submit()
+        assert lab.cluster.started.wait(20)
+        assert lab.state(run_id) == "starting"
+
+
+def test_a_submission_is_noticed_while_an_actor_comes_up_that_answers_nothing_yet(lab: Lab):
+    lab.submit()
+    lab.tick()
+    lab.cluster.only.silent = True
+    lab.expire_lead()
+    lab.cluster.started.clear()
+    with polling_once_a_minute(lab):
+        run_id = lab.submit()
+        assert lab.cluster.started.wait(20)
+        assert lab.state(run_id) == "starting"
