@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.settings import Settings
 from service.store import lease, nodes, queue, situation
+from service.store.attempts import how_it_ended
 from service.store.db import Database, database_now
 from service.store.live import LiveAttempt, live
 from workers.cluster import CLUSTER_LOST, Cluster
@@ -192,9 +193,10 @@ class Dispatcher:
         if self._clock() - self._hearing_since < self._settings.lease_seconds:
             return
         with self._database.begin() as session:
-            reaped = queue.reap(session)
-        for run_id, epoch in reaped:
-            self._metrics.ended("lost", "lease_expired")
+            reaped = [(*key, how_it_ended(session, *key)) for key in queue.reap(session)]
+        for run_id, epoch, end in reaped:
+            if end is not None:
+                self._metrics.ended(*end)
             log.warning("lease_expired", run_id=str(run_id), epoch=epoch)
 
     def _serve(self) -> None:

@@ -10,13 +10,12 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 
-from prolu.client.wire import AttemptOutcome
-from prolu.spec.report import Failed, FailureClass, Outcome, StopReason, Succeeded
 from service.settings import Settings
 from service.store import queue, reports
+from service.store.attempts import how_it_ended
 from service.store.db import Database
 from service.store.live import LiveAttempt
-from service.store.reports import Delivery
+from service.store.reports import Applied, Delivery
 from workers.cluster import Cluster, Loss
 from workers.messages import Acks, Attempt, Reply, read_report
 from workers.metrics import DispatcherMetrics
@@ -33,10 +32,6 @@ class _Heard:
 
     attempt: LiveAttempt
     delivery: Delivery
-
-    @property
-    def outcome(self) -> Outcome | None:
-        return next((report for _, report in self.delivery.messages if isinstance(report, Outcome)), None)
 
 
 class Listener:
@@ -85,8 +80,9 @@ class Listener:
                 message=loss.message,
                 exit_cause=loss.exit_cause,
             )
-        if state is not None:
-            self._metrics.ended("lost", loss.failure_class)
+            end = how_it_ended(session, attempt.run_id, attempt.epoch)
+        if state is not None and end is not None:
+            self._metrics.ended(*end)
         log.warning(
             "attempt_lost",
             run_id=str(attempt.run_id),
@@ -124,7 +120,7 @@ class Listener:
         if not heard:
             return
         try:
-            accepted = self._write(heard)
+            applied = self._write(heard)
         except _UNSTORABLE as error:
             if len(heard) == 1:
                 self._give_up_unstorable(heard[0].attempt, error)
@@ -133,39 +129,28 @@ class Listener:
                 self._store([one])
             return
         for one in heard:
-            self._follow_up(one, accepted=accepted[one.delivery.run_id, one.delivery.epoch] is not None)
+            self._follow_up(one, applied[one.delivery.run_id, one.delivery.epoch])
 
-    def _write(self, heard: Sequence[_Heard]) -> dict[tuple[UUID, int], int | None]:
+    def _write(self, heard: Sequence[_Heard]) -> dict[tuple[UUID, int], Applied | None]:
         with self._database.begin() as session:
             deliveries = [one.delivery for one in heard]
             return reports.apply_all(session, deliveries, lease_seconds=self._settings.lease_seconds)
 
-    def _follow_up(self, one: _Heard, *, accepted: bool) -> None:
+    def _follow_up(self, one: _Heard, applied: Applied | None) -> None:
         told = {"run_id": str(one.attempt.run_id), "epoch": one.attempt.epoch}
-        outcome = one.outcome
-        if accepted:
-            self._metrics.renewed()
-        else:
+        if applied is None:
             self._metrics.refused(len(one.delivery.messages))
             log.warning("refused_messages_of_a_past_attempt", **told, messages=len(one.delivery.messages))
-        if accepted and outcome is not None:
-            self._metrics.ended(*_counted(outcome))
-            log.info("attempt_ended", **told, outcome=outcome.kind)
-        if not accepted or outcome is not None:
+        else:
+            self._metrics.renewed(int(applied.renewed))
+            if applied.ended is not None:
+                self._metrics.ended(*applied.ended)
+                log.info("attempt_ended", **told, outcome=applied.ended.outcome)
+        if applied is None or applied.ended is not None:
             self.end_actor(one.attempt.actor_name)
 
     def _give_up_unstorable(self, attempt: LiveAttempt, error: Exception) -> None:
         self.lose(attempt, Loss("internal_error", f"What it reported cannot be stored: {first_line(error)}"))
-
-
-def _counted(outcome: Outcome) -> tuple[AttemptOutcome, FailureClass | None]:
-    match outcome:
-        case Succeeded():
-            return "succeeded", None
-        case Failed():
-            return "failed", outcome.failure_class
-    ends: dict[StopReason, AttemptOutcome] = {"cancel": "cancelled", "pause": "paused"}
-    return ("failed", "timeout") if outcome.reason == "timeout" else (ends.get(outcome.reason, "preempted"), None)
 
 
 def _acks(live: Sequence[LiveAttempt]) -> dict[str, Acks]:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
@@ -27,6 +27,24 @@ from service.store.models import AttemptRow, EventRow, RunRow
 _chance = random.SystemRandom()
 # Where a session keeps the attempts that ended and are charged together.
 _ENDED = "prolu_ended"
+
+
+class End(NamedTuple):
+    """How an attempt ended, as it is written."""
+
+    outcome: AttemptOutcome
+    failure_class: FailureClass | None
+
+    @classmethod
+    def of(cls, attempt: AttemptRow) -> End | None:
+        """None for one that goes on."""
+        return None if attempt.outcome is None else cls(attempt.outcome, attempt.failure_class)
+
+
+def how_it_ended(session: Session, run_id: UUID, epoch: int) -> End | None:
+    """How an attempt ended; None for one that goes on, or that there is not."""
+    attempt = session.get(AttemptRow, (run_id, epoch))
+    return attempt and End.of(attempt)
 
 
 def lock_run(session: Session, run_id: UUID) -> RunRow | None:

@@ -33,7 +33,7 @@ from prolu.spec.report import (
 )
 from service.domain.bias_summary import summarise
 from service.domain.lifecycle import Move
-from service.store.attempts import charged_together, end, end_badly, held_all, move, record
+from service.store.attempts import End, charged_together, end, end_badly, held_all, move, record
 from service.store.db import database_now, dialect_insert
 from service.store.models import (
     AttemptRow,
@@ -65,15 +65,15 @@ class Delivery(NamedTuple):
 
 def apply_all(
     session: Session, deliveries: Sequence[Delivery], *, lease_seconds: float
-) -> dict[tuple[UUID, int], int | None]:
-    """Write what attempts said and renew their leases. Returns the last sequence number that is now stored, by `(run_id, epoch)`.
+) -> dict[tuple[UUID, int], Applied | None]:
+    """Write what attempts said and renew their leases. Returns what became of each, by `(run_id, epoch)`.
 
     None means that the attempt is past (another epoch, or no longer live) and nothing of it was written. Raises what the
     database says of a report that it cannot store; the transaction is lost then, for all of them.
     """
     found = held_all(session, {(one.run_id, one.epoch) for one in deliveries})
     now, rows = database_now(session), _Rows()
-    stored: dict[tuple[UUID, int], int | None] = {}
+    stored: dict[tuple[UUID, int], Applied | None] = {}
     with charged_together(session):
         for one in deliveries:
             key = one.run_id, one.epoch
@@ -95,9 +95,10 @@ def apply(
     lease_seconds: float,
     node: str | None,
 ) -> int | None:
-    """The same for one attempt."""
+    """The same for one attempt. Returns the last sequence number that is now stored; None where it is past."""
     one = Delivery(run_id, epoch, node, messages)
-    return apply_all(session, [one], lease_seconds=lease_seconds)[run_id, epoch]
+    applied = apply_all(session, [one], lease_seconds=lease_seconds)[run_id, epoch]
+    return applied and applied.last_seq
 
 
 class _Rows:
@@ -129,8 +130,9 @@ def _apply(
     lease: timedelta,
     now: datetime,
     rows: _Rows,
-) -> int:
-    if said.messages or attempt.lease_until - now < _RENEW_BELOW * lease:
+) -> Applied:
+    renewed = bool(said.messages) or attempt.lease_until - now < _RENEW_BELOW * lease
+    if renewed:
         attempt.lease_until = now + lease
     _note_nodes(run, attempt, said)
     for seq, report in sorted(said.messages, key=lambda message: message[0]):
@@ -144,7 +146,7 @@ def _apply(
         _write(session, run, attempt, report, now, rows)
         if attempt.finished_at is not None:
             break
-    return attempt.last_seq
+    return Applied(attempt.last_seq, renewed, End.of(attempt))
 
 
 def _note_nodes(run: RunRow, attempt: AttemptRow, said: Delivery) -> None:

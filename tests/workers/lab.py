@@ -105,6 +105,13 @@ class Lab:
         with self.database.begin() as session:
             return queue.submit_run(session, owner_id=self.owner_id, spec=spec(**changes), priority=50).id
 
+    def submit_and_claim(self, *, holder: str = "another") -> UUID:
+        """A run that a dispatcher has claimed, and started no actor for."""
+        run_id = self.submit()
+        with self.database.begin() as session:
+            queue.claim(session, [run_id], holder=holder, lease_seconds=60)
+        return run_id
+
     def training(self, **changes: Any) -> UUID:
         """A run that was started and has said that it trains."""
         run_id = self.submit(**changes)
@@ -137,6 +144,10 @@ class Lab:
 
     def state(self, run_id: UUID) -> str:
         return str(self.run(run_id).state)
+
+    def counted(self, name: str, **labels: str) -> float:
+        """What the dispatcher's metrics say."""
+        return self.dispatcher._metrics.registry.get_sample_value(f"prolu_{name}_total", labels) or 0.0
 
     def wish_cancelled(self, run_id: UUID) -> None:
         with self.database.begin() as session:

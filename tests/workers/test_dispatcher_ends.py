@@ -116,6 +116,33 @@ def test_pauses_by_force_count_against_nobody(lab: Lab):
     assert (attempt.outcome, attempt.failure_class) == ("paused", None)
 
 
+def test_ends_are_counted_as_they_are_written(lab: Lab):
+    """The wish at the end counts, and who never began is no loss."""
+    lab.wish_cancelled(lab.submit_and_claim())
+    lab.tick()
+    assert lab.counted("dispatched_attempts", outcome="cancelled", failure_class="") == 1
+    run_id = lab.training()
+    lab.wish_cancelled(run_id)
+    lab.say(Stopped(step=4, reason="preempt"))
+    assert lab.state(run_id) == "cancelled"
+    assert lab.counted("dispatched_attempts", outcome="cancelled", failure_class="") == 2
+    lab.submit_and_claim(holder="one that is dead")
+    lab.expire_leases()
+    lab.listen(70)
+    assert lab.counted("dispatched_attempts", outcome="lost", failure_class="ray_infra") == 1
+    assert lab.counted("dispatched_attempts", outcome="lost", failure_class="lease_expired") == 0
+
+
+def test_a_poll_without_news_renews_no_lease_while_much_of_it_is_left(lab: Lab):
+    lab.training()
+    renewed = lab.counted("lease_renewals")
+    lab.tick(3)
+    assert lab.counted("lease_renewals") == renewed
+    lab.expire_leases()
+    lab.tick()
+    assert lab.counted("lease_renewals") == renewed + 1
+
+
 def test_a_run_over_its_limit_checkpoints_and_fails_with_timeout(lab: Lab):
     run_id = lab.training(limits={"run_seconds": 60})
     lab.make_old("started_at")
@@ -156,7 +183,7 @@ def test_a_run_without_news_for_too_long_is_asked_to_end(lab: Lab):
     assert lab.state(run_id) == "stopping"
 
 
-def test_a_worker_that_does_not_come_up_is_given_up_free_of_charge(lab: Lab):
+def test_a_worker_that_does_not_come_up_is_given_up_and_tried_again_after_a_pause(lab: Lab):
     run_id = lab.submit(limits={"start_seconds": 60})
     lab.tick()
     lab.cluster.only.silent = True
