@@ -44,7 +44,7 @@ class End(NamedTuple):
 def how_it_ended(session: Session, run_id: UUID, epoch: int) -> End | None:
     """How an attempt ended; None for one that goes on, or that there is not."""
     attempt = session.get(AttemptRow, (run_id, epoch))
-    return attempt and End.of(attempt)
+    return None if attempt is None else End.of(attempt)
 
 
 def lock_run(session: Session, run_id: UUID) -> RunRow | None:

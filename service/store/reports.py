@@ -63,6 +63,17 @@ class Delivery(NamedTuple):
     """Of a gang, the node of each rank, as far as they are known."""
 
 
+class Applied(NamedTuple):
+    """What became of an attempt by what it said."""
+
+    last_seq: int
+    """The last sequence number that is now stored."""
+    renewed: bool
+    """Whether its lease was moved."""
+    ended: End | None
+    """How it ended, which its owner's wish decides as well; None while it goes on."""
+
+
 def apply_all(
     session: Session, deliveries: Sequence[Delivery], *, lease_seconds: float
 ) -> dict[tuple[UUID, int], Applied | None]:

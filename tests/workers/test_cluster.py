@@ -18,7 +18,8 @@ import ray.util
 from prolu.spec import ResourcesSpec, RunSpec
 from prolu.spec.report import Outcome, Report, Stopped, Succeeded
 from workers.cluster import Loss, RayCluster
-from workers.messages import Assignment, Attempt, Reply, Surroundings, read_report
+from workers.lines import Lines
+from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings, read_report
 
 pytestmark = pytest.mark.ray
 
