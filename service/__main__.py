@@ -6,7 +6,6 @@ Prints nothing secret, but for `token --show`, which is asked for it.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import socket
@@ -22,12 +21,12 @@ from sqlalchemy.exc import OperationalError
 from service import logs
 from service.api.streams import Streams
 from service.app import create_app, start
+from service.garbage import collect_rarely
 from service.settings import Settings, WrongSetting, read_settings
 from service.store import schema
 from service.store.db import Database
 from service.store.users import ensure_local_token
 
-_GARBAGE_THRESHOLD = 50_000
 _GRACE_SECONDS = 5
 _WRONG_SETTING = 2
 
@@ -101,11 +100,7 @@ def _serve(settings: Settings, endpoint_file: Path | None) -> int:
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = Server(config, endpoint_file, app.state.services.streams)
-    # What is there now stays, and requests leave few cycles behind: to look for them as often as Python does by default takes a
-    # tenth of the time of a submission.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 50)
+    collect_rarely()
     server.run()
     return 0 if server.started else 1
 

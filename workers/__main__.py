@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from service import logs
+from service.garbage import collect_rarely
 from service.settings import read_settings
 from service.store import schema
 from service.store.db import Database
@@ -51,6 +52,7 @@ def main() -> int:
         metrics = DispatcherMetrics()
         with metrics.served(settings.metrics_host, settings.metrics_port) as port:
             log.info("dispatching", holder=settings.holder, metrics_port=port)
+            collect_rarely()
             Dispatcher(database, cluster, settings, metrics=metrics).run(ended)
     database.dispose()
     log.info("ended")

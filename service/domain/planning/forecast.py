@@ -15,7 +15,7 @@ from uuid import UUID
 from service.domain.planning.occupants import Occupant, leave, settle
 from service.domain.planning.placement import Asked, Node
 from service.domain.planning.plan import Candidate
-from service.domain.planning.rooms import Rooms, could_ever_fit
+from service.domain.planning.rooms import Rooms, empty
 
 
 def forecast(
@@ -36,8 +36,8 @@ class _Play:
     """The rooms as time goes on."""
 
     def __init__(self, live: Sequence[Occupant], nodes: Sequence[Node], seconds: Mapping[UUID, float]) -> None:
-        self._nodes, self._seconds = nodes, seconds
-        self._rooms = Rooms.of(nodes)
+        self._seconds = seconds
+        self._rooms, self._empty = Rooms.of(nodes), empty(nodes)
         self._now = 0.0
         self._ends: list[tuple[float, int, Occupant]] = []
         self._ticket = count()
@@ -51,7 +51,7 @@ class _Play:
         starts: dict[UUID, float] = {}
         for run in order:
             if run.asked not in self._possible:
-                self._possible[run.asked] = could_ever_fit(run.asked, self._nodes)
+                self._possible[run.asked] = self._empty.hold(run.asked)
             if not self._possible[run.asked]:
                 continue
             slot = self._slot(run)

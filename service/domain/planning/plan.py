@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from service.domain.planning.placement import Asked, Node, Place
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 from service.domain.planning.reservations import Reservations
-from service.domain.planning.rooms import Rooms
+from service.domain.planning.rooms import Rooms, empty
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class _Board:
         settle(live, self.bare)
         self._held = Reservations(live, nodes, self.bare, grace_seconds=policy.stop_grace_seconds)
         self._kinds: dict[Asked, _Kind] = {}
-        self._empty = Rooms.of(replace(node, draining=False) for node in nodes)
+        self._empty = empty(nodes)
         self._staying = Rooms.of(nodes) if any(node.draining for node in nodes) else self._empty
         self._training: dict[UUID | None, int] = defaultdict(int)
         self._gpus: dict[str, float] = defaultdict(float)

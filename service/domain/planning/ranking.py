@@ -157,7 +157,7 @@ def ranked(
             stride, looks = max(1, 2 * stride if looks < len(bounds) else stride // 2), 0
             bounded_to = total + stride * (total - began) / max(1, places)
             loose = -1 / bounded_to if bounded_to > 0 else 0.0
-            bounds = sorted(bound(index) for _, _, index in bounds)
+            bounds = sorted([bound(index) for _, _, index in bounds])
         scale = -1 / total if total > 0 else 0.0
         at, chosen, best_tier, best = -1, -1, 0, 0.0
         for looked, (tier, optimistic, index) in enumerate(bounds):

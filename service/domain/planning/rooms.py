@@ -95,10 +95,13 @@ class Rooms:
 
     def _filled(self, asked: Asked) -> list[tuple[Room, int]] | None:
         """The rooms that its ranks would get, and how many each; None if they do not fit all."""
+        if asked.ranks == 1:
+            first = next(self._fitting(asked), None)
+            return None if first is None else [(first, 1)]
         found: list[tuple[Room, int]] = []
         left = asked.ranks
         for room in self._fitting(asked):
-            ranks = room.capacity(asked, left) if left > 1 else 1
+            ranks = room.capacity(asked, left)
             found.append((room, ranks))
             left -= ranks
             if not left:
@@ -126,6 +129,11 @@ def _standing(room: Room) -> tuple[float, float, str]:
     return sum(room.devices), room.cpus, room.node.name
 
 
+def empty(nodes: Iterable[Node]) -> Rooms:
+    """The rooms of the nodes if nobody were on them, and none were draining: what does not fit there never fits."""
+    return Rooms.of(replace(node, draining=False) for node in nodes)
+
+
 def could_ever_fit(asked: Asked, nodes: Iterable[Node]) -> bool:
     """Whether the nodes could hold all ranks if they were empty and none were draining."""
-    return Rooms.of(replace(node, draining=False) for node in nodes).hold(asked)
+    return empty(nodes).hold(asked)
