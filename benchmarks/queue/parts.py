@@ -11,6 +11,7 @@ from benchmarks.queue import claiming, dispatching, lifecycle, listing, planning
 from benchmarks.queue.databases import KINDS, Databases
 from benchmarks.queue.procrastinating import Peer
 from benchmarks.queue.service import service_on
+from service.garbage import collect_rarely
 
 Found = tuple[dict[str, Any], dict[str, Any]]
 
@@ -128,17 +129,15 @@ def submissions(both: Databases, sizes: Sizes) -> Found:
 
 
 def plan(both: Databases, sizes: Sizes) -> Found:
-    """The pure plan of a long queue, and what it takes to read it."""
-    took = planning.plan_seconds(count=sizes.waiting, times=5)
-    reading = {}
+    """The pure plan of long queues, of which the slowest kind counts, and what it takes to read one and plan it."""
+    collect_rarely()
+    mixes = planning.plans(count=sizes.waiting, times=min(7, sizes.rounds))
+    turns = {}
     for kind in KINDS:
         with both.migrated(kind) as database:
             claiming.fill(database, sizes.waiting)
-            reading[kind] = _milliseconds(planning.reading_seconds(database, times=5))
-    return {"plan_10000_ms": statistics.median(_milliseconds(took))}, {
-        "plan_ms": _milliseconds(took),
-        "reading_ms": reading,
-    }
+            turns[kind] = planning.turns(database, times=min(5, sizes.rounds))
+    return {"plan_10000_ms": max(mix["plan_ms"] for mix in mixes.values())}, {"mixes": mixes, "turns": turns}
 
 
 def lists(both: Databases, sizes: Sizes) -> Found:

@@ -1,62 +1,56 @@
-"""How long it takes to plan a long queue: the pure plan, and reading from the database what it needs."""
+"""How long it takes to plan a long queue: the pure plan of several kinds of queues, and a whole turn with its database."""
 
 from __future__ import annotations
 
-import random
+import statistics
 import time
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from service.domain.planning import Asked, Candidate, Node, Occupant, Policy, plan
+from benchmarks.queue.mixes import MIXES
+from service.domain.planning import Policy
 from service.store import situation
 from service.store.db import Database
-
-_NOW = datetime(2026, 1, 8, tzinfo=UTC)
-_USERS, _NODES, _LIVE = 20, 16, 90
+from service.store.planned import Planned
 
 
-def plan_seconds(*, count: int, times: int) -> list[float]:
-    """Plan `count` runs of 20 users, all kinds of sizes and priorities, on 16 nodes of 8 GPUs that 90 runs work on."""
-    draw = random.Random(0)
-    waiting = [_candidate(number, draw) for number in range(count)]
-    live = [_occupant(count + number) for number in range(_LIVE)]
-    nodes = [Node(f"n{number}", 64, 8, 512.0) for number in range(_NODES)]
-    usage = {f"u{number}": draw.random() * 1e6 for number in range(_USERS)}
-    took = []
-    for _ in range(times):
-        began = time.perf_counter()
-        plan(waiting, live, nodes, usage=usage, weights={}, now=_NOW, policy=Policy())
-        took.append(time.perf_counter() - began)
-    return took
+def plans(*, count: int, times: int) -> dict[str, dict[str, Any]]:
+    """Plan `count` runs of each mix, and forecast the first thousand; the medians, by mix.
+
+    `plan_ms` is processor time: the plan computes in one thread and waits for nothing, and what else the machine does is not
+    its own. `wall_ms` is beside it. The garbage collector works as it does in the service and the dispatcher.
+    """
+    found = {}
+    for name, mix in MIXES.items():
+        drawn = mix.drawn(count)
+        planning = [_clocked(drawn.plan) for _ in range(times)]
+        forecasting = [_clocked(partial(drawn.forecast, min(count, 1000))) for _ in range(times)]
+        found[name] = {
+            "about": mix.about,
+            "plan_ms": statistics.median(own for own, _ in planning),
+            "wall_ms": statistics.median(wall for _, wall in planning),
+            "forecast_1000_ms": statistics.median(own for own, _ in forecasting),
+        }
+    return found
 
 
-def reading_seconds(database: Database, *, times: int) -> list[float]:
-    """Read the situation of a queue that is full."""
-    took = []
-    for _ in range(times):
-        began = time.perf_counter()
+def turns(database: Database, *, times: int) -> dict[str, list[float]]:
+    """Milliseconds by the wall clock to read a queue that is full, to read and plan it, and to make the view that readers see."""
+
+    def read() -> situation.Situation:
         with database.read() as session:
-            situation.read(session, Policy())
-        took.append(time.perf_counter() - began)
-    return took
+            return situation.read(session, Policy())
+
+    return {
+        "read_ms": [_clocked(read)[1] for _ in range(times)],
+        "read_and_plan_ms": [_clocked(lambda: read().plan(Policy()))[1] for _ in range(times)],
+        "view_ms": [_clocked(Planned(database, Policy()).view)[1] for _ in range(times)],
+    }
 
 
-def _candidate(number: int, draw: random.Random) -> Candidate:
-    gpus, ranks = draw.choice([0.25, 0.5, 1.0, 1.0]), draw.choice([1, 1, 1, 2, 4])
-    return Candidate(
-        run_id=UUID(int=number),
-        owner=f"u{number % _USERS}",
-        waiting_since=_NOW - timedelta(hours=30 * draw.random()),
-        asked=Asked(1, gpus, 1.0, ranks),
-        priority=draw.choice([10, 50, 90]),
-    )
-
-
-def _occupant(number: int) -> Occupant:
-    return Occupant(
-        run_id=UUID(int=number),
-        owner=f"u{number % _USERS}",
-        asked=Asked(1, 1.0, 1.0),
-        nodes=(f"n{number % _NODES}",),
-        ran_seconds=60.0 * (number % _LIVE),
-    )
+def _clocked(work: Callable[[], object]) -> tuple[float, float]:
+    """Processor and wall time, in ms."""
+    own, wall = time.process_time(), time.perf_counter()
+    work()
+    return 1000 * (time.process_time() - own), 1000 * (time.perf_counter() - wall)
