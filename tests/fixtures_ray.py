@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_ray_head(folder: Path, *, cpus: int) -> tuple[subprocess.Popen[bytes], str]:
+def start_ray_head(folder: Path, *, cpus: int, gpus: int = 0) -> tuple[subprocess.Popen[bytes], str]:
     """Start `ray start --head` and return the process and its address once it serves. Token auth comes from the environment."""
     port = free_port()
     log = folder / "ray.log"
@@ -43,6 +43,7 @@ def start_ray_head(folder: Path, *, cpus: int) -> tuple[subprocess.Popen[bytes],
                 "--max-worker-port=0",
                 f"--dashboard-agent-listen-port={free_port()}",
                 f"--num-cpus={cpus}",
+                f"--num-gpus={gpus}",
                 "--include-dashboard=false",
                 "--disable-usage-stats",
                 f"--temp-dir={folder / 'ray'}",
@@ -85,7 +86,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def ray_address(pytestconfig: pytest.Config) -> Iterator[str]:
-    """Address of a Ray head with four CPUs, shared by all tests of the session; each test takes a namespace of its own."""
-    head, address = start_ray_head(pytestconfig.stash[_FOLDER], cpus=4)
+    """Address of a Ray head with four CPUs, shared by all tests of the session; each test takes a namespace of its own.
+
+    Its three GPUs are numbers: Ray hands them out as it does real ones, and nothing can be computed on them.
+    """
+    head, address = start_ray_head(pytestconfig.stash[_FOLDER], cpus=4, gpus=3)
     yield address
     end_ray_head(head)

@@ -231,15 +231,19 @@ class PackActor:
         surroundings: Surroundings,
         *,
         node: str,
+        devices: Sequence[str] = (),
         own_process: bool = False,
         member: Member | None = None,
         end_process: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
-        """`own_process` says that nothing else is done in this process: whatever it prints is the attempts', then.
+        """`devices` names the GPUs that it was given, for as long as it lives.
+
+        `own_process` says that nothing else is done in this process: whatever it prints is the attempts', then.
 
         `member` makes it one rank of its only attempt.
         """
         self._node = node
+        self._devices = tuple(devices)
         self._orphan_seconds = surroundings.orphan_seconds
         self._polled_at = time.monotonic()
         self._end_process = end_process
@@ -263,8 +267,10 @@ class PackActor:
             for attempt, trainee in self._trainees.items()
             for message in trainee.outbox.pending(acks.get(attempt, 0))
         ]
-        nodes = () if self._member is None else (self._node, *self._member.nodes())
-        return Reply(node=self._node, messages=messages, nodes=nodes)
+        if self._member is None:
+            return Reply(self._node, messages, devices=(self._devices,))
+        nodes, devices = self._member.nodes(), self._member.devices()
+        return Reply(self._node, messages, (self._node, *nodes), (self._devices, *devices))
 
     def stop(self, attempt: Attempt, reason: StopReason) -> None:
         """Ask one attempt to checkpoint and end; an attempt that is not of this pack is nobody's business here."""

@@ -222,7 +222,7 @@ class RayCluster:
 
 
 class TrainingActor(PackActor):
-    """A pack that names its node as `RayCluster.nodes` does, or one rank of a gang."""
+    """A pack that names its node as `RayCluster.nodes` does, and its GPUs as Ray does; or one rank of a gang."""
 
     def __init__(
         self,
@@ -239,6 +239,7 @@ class TrainingActor(PackActor):
             assignments,
             surroundings,
             node=_node_name(host, context.get_node_id()),
+            devices=sorted(context.get_accelerator_ids().get("GPU", [])),
             own_process=True,
             member=self._member,
             end_process=_end_process,

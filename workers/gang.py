@@ -53,11 +53,15 @@ class Member:
         self._patience_seconds = patience_seconds
         self._called = threading.Event()
         self._meeting = (host, 0)
-        self._nodes: dict[str, str] = {}
+        self._places: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     def nodes(self) -> tuple[str, ...]:
         """The nodes of the other ranks that the leader has heard of, in order of ranks."""
-        return tuple(self._nodes[name] for name in self._names if name in self._nodes)
+        return tuple(self._places[name][0] for name in self._names if name in self._places)
+
+    def devices(self) -> tuple[tuple[str, ...], ...]:
+        """The GPUs of the same ranks."""
+        return tuple(self._places[name][1] for name in self._names if name in self._places)
 
     @property
     def leads(self) -> bool:
@@ -103,7 +107,8 @@ class Member:
                 if not isinstance(answer, Reply):
                     failed = self._lost(name, answer.failure_class, answer.message)
                     break
-                heard[name], self._nodes[name] = time.monotonic(), answer.node
+                heard[name] = time.monotonic()
+                self._places[name] = answer.node, next(iter(answer.devices), ())
                 for message in answer.messages:
                     acks[name], report = message.seq, read_report(message.report)
                     if isinstance(report, Failed):

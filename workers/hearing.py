@@ -113,7 +113,8 @@ class Listener:
         except ValidationError as error:
             self._give_up_unstorable(attempt, error)
             return None
-        return _Heard(attempt, Delivery(attempt.run_id, attempt.epoch, reply.node, messages, reply.nodes))
+        said = Delivery(attempt.run_id, attempt.epoch, reply.node, messages, reply.nodes, reply.devices)
+        return _Heard(attempt, said)
 
     def _store(self, heard: Sequence[_Heard]) -> None:
         """Store everything at once. Where something cannot be stored, one by one, so that it holds up no other."""

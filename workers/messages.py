@@ -61,6 +61,8 @@ class Reply(NamedTuple):
     messages: list[Message]
     nodes: tuple[str, ...] = ()
     """Of a gang, the nodes of its ranks as far as they have answered, in order of ranks; else empty."""
+    devices: tuple[tuple[str, ...], ...] = ()
+    """The GPUs that Ray gave each rank, as far as they have answered, in order of ranks."""
 
 
 # The highest seq of each attempt that the database holds; an actor forgets messages up to it.

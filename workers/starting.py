@@ -64,7 +64,8 @@ class Starter:
 
     def _claim(self, plan: Plan) -> list[Claim]:
         """Take the runs that the plan starts."""
-        chosen = {decision.run_id: decision.nodes for decision in plan.decisions if decision.start}
+        starts = [decision for decision in plan.decisions if decision.start]
+        chosen = {decision.run_id: decision.nodes for decision in starts}
         if not chosen:
             return []
         with self._database.begin() as session:
@@ -74,6 +75,7 @@ class Starter:
                 holder=self._settings.holder,
                 lease_seconds=self._settings.lease_seconds,
                 nodes=chosen,
+                devices={decision.run_id: decision.devices for decision in starts},
             )
 
     def _make_room(self, preemption: Preemption, epoch: int) -> None:

@@ -36,6 +36,7 @@ def upgrade() -> None:
     _upgrade_runs()
     with _altered("attempts") as attempts:
         attempts.add_column(sa.Column("nodes", _JSON, nullable=True))
+        attempts.add_column(sa.Column("devices", _JSON, nullable=True))
         attempts.add_column(sa.Column("exit_cause", sa.Text(), nullable=True))
         attempts.add_column(sa.Column("stop_reason", sa.String(length=16), nullable=True))
         attempts.add_column(sa.Column("stop_asked_at", _TIME, nullable=True))
@@ -66,7 +67,7 @@ def downgrade() -> None:
         nodes.drop_column("gpu_type")
     with _altered("attempts") as attempts:
         attempts.drop_index("ix_attempts_ended")
-        for column in ("news_at", "stop_asked_at", "stop_reason", "exit_cause", "nodes"):
+        for column in ("news_at", "stop_asked_at", "stop_reason", "exit_cause", "devices", "nodes"):
             attempts.drop_column(column)
     _downgrade_runs()
     with _altered("sweeps") as sweeps:

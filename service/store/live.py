@@ -43,6 +43,8 @@ class LiveAttempt:
     last_seq: int
     nodes: tuple[str, ...]
     """Of each rank, as far as they are known yet."""
+    devices: tuple[tuple[str, ...], ...]
+    """Of each rank: the GPUs that Ray gave it, or until it has said so those that it was planned for."""
     started_at: datetime
     news_at: datetime | None
     stop_reason: str | None
@@ -83,6 +85,7 @@ def live(session: Session) -> list[LiveAttempt]:
             holder=row.holder,
             last_seq=row.last_seq,
             nodes=tuple(row.nodes or ([row.node] * row.ranks if row.node else [])),
+            devices=tuple(map(tuple, row.devices or ())),
             started_at=row.attempt_started_at,
             news_at=row.news_at,
             stop_reason=row.stop_reason,
@@ -119,6 +122,7 @@ _COLUMNS = (
     AttemptRow.last_seq,
     AttemptRow.node,
     AttemptRow.nodes,
+    AttemptRow.devices,
     AttemptRow.resumed_from_step,
     AttemptRow.started_at.label("attempt_started_at"),
     AttemptRow.news_at,

@@ -208,6 +208,8 @@ class AttemptRow(Base):
     node: Mapped[str | None]
     # Of each rank, if it has several; `node` is the first one's.
     nodes: Mapped[list[str] | None] = mapped_column(_Json)
+    # The names of each rank's GPUs: where the plan expects it, then where Ray has put it. Null without GPUs.
+    devices: Mapped[list[list[str]] | None] = mapped_column(_Json)
     resume_from: Mapped[str | None]
     resumed_from_step: Mapped[int | None] = mapped_column(BigInteger)
     last_step: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -77,10 +77,12 @@ def claim(
     holder: str,
     lease_seconds: float,
     nodes: Mapping[UUID, Sequence[str]] | None = None,
+    devices: Mapping[UUID, Sequence[Sequence[str]]] | None = None,
 ) -> list[Claim]:
     """Take those of `run_ids` that are still claimable, in the order given: new epoch, attempt row, lease.
 
-    `nodes` says where the plan puts each rank; without it, or for a run that it lacks, any node will do.
+    `nodes` says where the plan puts each rank, and `devices` on which GPUs it expects it there; without them, or for a run
+    that they lack, any node will do.
     Claimers that come at once get different runs; who comes second passes over what the first one holds.
     """
     now = database_now(session)
@@ -110,7 +112,7 @@ def claim(
     places = {run_id: place for place, run_id in enumerate(run_ids)}
     taken = sorted(taken, key=lambda row: places[row.id])
     begins = beginnings(session, [row.id for row in taken])
-    planned = nodes or {}
+    planned, expected = nodes or {}, devices or {}
     attempts = []
     for row in taken:
         beginning = begins.get(row.id)
@@ -125,6 +127,7 @@ def claim(
                 "last_seq": 0,
                 "last_step": step or 0,
                 "nodes": list(planned[row.id]) if row.id in planned else None,
+                "devices": [list(names) for names in expected.get(row.id, ())] or None,
                 "resume_from": path,
                 "resumed_from_step": step,
                 "started_at": now,

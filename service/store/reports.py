@@ -61,6 +61,8 @@ class Delivery(NamedTuple):
     """Reports by sequence number."""
     nodes: Sequence[str] = ()
     """Of a gang, the node of each rank, as far as they are known."""
+    devices: Sequence[Sequence[str]] = ()
+    """The GPUs of each rank, as far as they are known; of a rank without, empty."""
 
 
 class Applied(NamedTuple):
@@ -161,13 +163,16 @@ def _apply(
 
 
 def _note_nodes(run: RunRow, attempt: AttemptRow, said: Delivery) -> None:
-    """Where it runs replaces where the plan had put it, once all ranks are known."""
+    """Where it runs, and on which devices, replaces where the plan had put it, once all ranks are known."""
     if said.node is None:
         return
     nodes = list(said.nodes or [said.node])
     attempt.node = said.node
     if len(nodes) == run.ranks and attempt.nodes != nodes:
         attempt.nodes = nodes
+    devices = [list(names) for names in said.devices]
+    if len(devices) == run.ranks and any(devices) and attempt.devices != devices:
+        attempt.devices = devices
 
 
 def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, now: datetime, rows: _Rows) -> None:

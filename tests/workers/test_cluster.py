@@ -17,6 +17,8 @@ import ray.util
 
 from prolu.spec import ResourcesSpec, RunSpec
 from prolu.spec.report import Outcome, Report, Stopped, Succeeded
+from service.domain.planning.placement import Asked, Room
+from tests.service.domain.planning.build import node
 from workers.cluster import Loss, RayCluster
 from workers.lines import Lines
 from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings, read_report
@@ -34,7 +36,7 @@ class Floor:
         self.surroundings = Surroundings(str(folder / "artifacts"), str(folder / "cache"), (), False, 300.0)
         self.acks: dict[Attempt, int] = {}
 
-    def start(self, *, steps: int = 20, cpus: int = 1) -> tuple[str, Attempt]:
+    def start(self, *, steps: int = 20, cpus: int = 1, gpus: float = 0, ranks: int = 1) -> tuple[str, Attempt]:
         attempt = Attempt(str(uuid4()), 1)
         spec = RunSpec.model_validate(
             {
@@ -42,7 +44,7 @@ class Floor:
                 "sae": {"kind": "prolu", "d_sae": 16},
                 "sparsity": {"kind": "l1", "coefficient": 0.001},
                 "training": {"steps": steps, "batch_size": 16},
-                "resources": {"cpus": cpus, "memory_gb": 0.5},
+                "resources": {"cpus": cpus, "memory_gb": 0.5, "gpus": gpus, "ranks": ranks},
             }
         )
         name = f"prolu-{attempt.run_id}-e1"
@@ -66,6 +68,11 @@ class Floor:
             for message in answer.messages:
                 self.acks[attempt] = message.seq
                 yield read_report(message.report)
+
+    def devices(self, name: str, attempt: Attempt, *, ranks: int) -> tuple[tuple[str, ...], ...]:
+        """What the ranks say that Ray gave them, once all have."""
+        replies = (answer for answer in self.answers(name, attempt) if isinstance(answer, Reply))
+        return next(reply.devices for reply in replies if len(reply.devices) == ranks)
 
     def outcome(self, name: str, attempt: Attempt, **options: Any) -> Report:
         return next(report for report in self.reports(name, attempt, **options) if isinstance(report, Outcome))
@@ -198,7 +205,22 @@ def test_actors_of_another_namespace_are_not_ours(floor: Floor):
     assert not stranger.attach(name)
 
 
-def test_a_gpu_is_not_offered_by_a_node_that_has_none(floor: Floor):
-    (node,) = floor.cluster.nodes()
-    assert (node.cpus, node.gpus) == (4, 0)
-    assert node.memory_gb > ResourcesSpec().memory_gb
+def test_a_node_offers_what_ray_counts(floor: Floor):
+    (head,) = floor.cluster.nodes()
+    assert (head.cpus, head.gpus) == (4, 3)
+    assert head.memory_gb > ResourcesSpec().memory_gb
+
+
+def test_ray_puts_shares_of_gpus_where_the_plan_expects_them_and_every_rank_says_where(floor: Floor):
+    room = Room.of(node("head", gpus=3))
+    shares, pair = (Asked(1, 0.6, 0.5), Asked(1, 0.4, 0.5)), Asked(1, 1, 0.5, ranks=2)
+    expected = [(room.take(share),) for share in shares] + [(room.take(pair), room.take(pair))]
+    assert expected == [(("0",),), (("0",),), (("1",), ("2",))]
+    told = []
+    for share in shares:  # with nothing to train: that takes no torch
+        nobody = Attempt(str(uuid4()), 1)
+        resources = ResourcesSpec(cpus=1, gpus=share.gpus, memory_gb=0.5)
+        floor.cluster.start(f"prolu-{nobody}", [], floor.surroundings, resources)
+        told.append(floor.devices(f"prolu-{nobody}", nobody, ranks=1))
+    told.append(floor.devices(*floor.start(gpus=1, ranks=2), ranks=2))
+    assert told == expected

@@ -49,6 +49,7 @@ class Room:
                 [Assignment(ATTEMPT, given.model_dump_json(), None)],
                 surroundings,
                 node=f"node-{rank}",
+                devices=[f"GPU-{rank}"],
                 member=member,
                 end_process=self.ended.set,
             )
@@ -106,11 +107,12 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
         actor.join()
 
 
-def test_the_first_rank_speaks_for_both_and_names_their_nodes(room: Room) -> None:
+def test_the_first_rank_speaks_for_both_and_names_their_nodes_and_devices(room: Room) -> None:
     room.start()
     assert isinstance(room.outcome(), Succeeded)
     reply = room.actors["g"].poll({})
     assert (reply.node, reply.nodes) == ("node-0", ("node-0", "node-1"))
+    assert reply.devices == (("GPU-0",), ("GPU-1",))
     room.actors["g-r1"].join()
     said = [read_report(message.report) for message in room.actors["g-r1"].poll({}).messages]
     assert not [report for report in said if isinstance(report, CheckpointWritten)]
