@@ -89,7 +89,7 @@ class Ender:
             silent = min(silent, listened_seconds)
             over = overrun(attempt.state, self._limits(attempt), age_seconds=age, silent_seconds=silent)
             if over is not None and over.limit == "start":
-                self._listener.lose(attempt, Loss("ray_infra", over.sentence))
+                self._listener.lose(attempt, Loss("not_started", over.sentence))
                 continue
             cause = self._cause(attempt, evicted, everybody=everybody)
             if cause is None and over is not None:

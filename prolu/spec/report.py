@@ -14,6 +14,7 @@ FailureClass = Literal[
     "node_lost",
     "preempted",
     "ray_infra",
+    "not_started",
     "host_oom",
     "gpu_oom",
     "storage",

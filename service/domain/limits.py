@@ -35,7 +35,11 @@ def overrun(state: RunState, limits: Limits, *, age_seconds: float, silent_secon
     if state == "starting":
         most = limits.start_seconds
         if most is not None and age_seconds > most:
-            return Overrun("start", f"Its worker said nothing within {most:g} s of being started.")
+            return Overrun(
+                "start",
+                f"Its worker said nothing within {most:g} s of being started: the cluster had no place for it, or was slower "
+                "than limits.start_seconds allows.",
+            )
         return None
     if limits.run_seconds is not None and age_seconds > limits.run_seconds:
         return Overrun(

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
-from service.domain.planning import Asked, Candidate, Node, Occupant, Plan, Policy, Share, plan, shares
+from service.domain.planning import (
+    Asked,
+    Candidate,
+    Node,
+    Occupant,
+    Plan,
+    Policy,
+    Share,
+    could_ever_fit,
+    plan,
+    shares,
+)
+from service.domain.retries import AVOID_NODE_SECONDS
 from service.store import nodes, usage
 from service.store.db import database_now
 from service.store.live import LiveAttempt, live
-from service.store.models import EventRow, RunRow, SweepRow, UserRow
+from service.store.models import AttemptRow, EventRow, RunRow, SweepRow, UserRow
 
 IS_WAITING = and_(RunRow.desired_state == "running", RunRow.state == "queued")
 
@@ -57,11 +70,12 @@ def read(session: Session, policy: Policy) -> Situation:
     now = database_now(session)
     attempts = live(session)
     occupants = [occupant(attempt, now) for attempt in attempts]
+    offered = [node(one) for one in nodes.nodes(session)]
     return Situation(
-        waiting=waiting(session),
+        waiting=_kept_away(waiting(session), _came_up_nowhere(session, now), offered),
         live=occupants,
         attempts=attempts,
-        nodes=[node(one) for one in nodes.nodes(session)],
+        nodes=offered,
         usage=_with_live(
             usage.decayed_usage(session, now=now, half_life_seconds=policy.half_life_seconds), occupants, policy
         ),
@@ -101,6 +115,38 @@ def waiting(session: Session) -> list[Candidate]:
     return found
 
 
+def _came_up_nowhere(session: Session, now: datetime) -> dict[UUID, set[str]]:
+    """The nodes on which a waiting run was put a short while ago, and did not come up."""
+    rows = session.execute(
+        select(AttemptRow.run_id, AttemptRow.nodes)
+        .join(RunRow, RunRow.id == AttemptRow.run_id)
+        .where(
+            IS_WAITING,
+            AttemptRow.outcome == "lost",
+            AttemptRow.failure_class == "not_started",
+            AttemptRow.finished_at > now - timedelta(seconds=AVOID_NODE_SECONDS),
+        )
+    )
+    found: dict[UUID, set[str]] = defaultdict(set)
+    for run_id, names in rows:
+        found[run_id].update(names or ())
+    return found
+
+
+def _kept_away(runs: list[Candidate], avoided: Mapping[UUID, set[str]], offered: Sequence[Node]) -> list[Candidate]:
+    """Have the runs avoid these nodes, unless no other could ever hold them."""
+    if not avoided:
+        return runs
+    staying = [one for one in offered if not one.draining]
+    known = {one.name for one in staying}
+    kept = []
+    for run in runs:
+        names = known & avoided.get(run.run_id, set())
+        elsewhere = replace(run.asked, avoided=tuple(sorted(names))) if names else run.asked
+        kept.append(replace(run, asked=elsewhere) if names and could_ever_fit(elsewhere, staying) else run)
+    return kept
+
+
 def last_event(session: Session) -> tuple[int, int]:
     """The id of the newest event, and how many of the last ids there are. While both stay, nothing has happened.
 
@@ -123,6 +169,7 @@ def occupant(attempt: LiveAttempt, now: datetime) -> Occupant:
         owner=attempt.owner,
         asked=attempt.asked,
         nodes=attempt.nodes,
+        devices=attempt.devices,
         sweep_id=attempt.sweep_id,
         tier=attempt.tier,
         priority=attempt.priority,

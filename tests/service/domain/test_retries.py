@@ -12,6 +12,7 @@ from service.domain.retries import (
     FREE,
     FREE_RETRY_CAP,
     RETRY_BUDGET,
+    SLOW,
     Ended,
     Verdict,
     decide,
@@ -38,6 +39,23 @@ def test_what_is_nobodys_fault_waits_longer_each_further_time_up_to_a_cap(failur
     assert decide(history(failure_class, FREE_RETRY_CAP + 1), jitter=0.5).move == "fail"
 
 
+@pytest.mark.parametrize("failure_class", sorted(SLOW))
+def test_what_did_not_come_up_in_time_is_free_but_never_tried_at_once(failure_class: FailureClass) -> None:
+    verdicts = [decide(history(failure_class, times, None), jitter=0.5) for times in range(1, FREE_RETRY_CAP + 1)]
+    assert {verdict.move for verdict in verdicts} == {"back_off"}
+    assert [verdict.pause_seconds for verdict in verdicts[:7]] == [15, 30, 60, 120, 240, 480, 600]
+    assert sum(verdict.pause_seconds for verdict in verdicts) > 2 * 3600
+    assert verdicts[0].reason == "not_started costs no retry; loss 1 without blame, again in 15 s"
+    mixed = [*history("preempted", 19), *history(failure_class, 1, None)]
+    assert decide(mixed, jitter=0.5).pause_seconds == 15
+    assert decide([*mixed, *history(failure_class, 1)], jitter=0.5).move == "fail"
+
+
+def test_a_run_that_comes_up_but_does_not_begin_on_three_nodes_is_to_blame() -> None:
+    assert decide([Ended("not_started", name) for name in "abc"], jitter=0.5).move == "fail"
+    assert decide([Ended("not_started", None)] * 3, jitter=0.5).move == "back_off"
+
+
 def test_free_losses_of_all_classes_share_one_rising_pause() -> None:
     past = [Ended("node_lost", "a"), Ended("storage", "a"), Ended("ray_infra", "b"), Ended("bad_checkpoint", "c")]
     assert decide(past, jitter=0.5).pause_seconds == 2
@@ -54,11 +72,23 @@ def test_what_may_pass_is_tried_again_until_the_budget_is_spent(failure_class: F
     assert decide(history(failure_class, RETRY_BUDGET + 1), jitter=0.5).move == "fail"
 
 
-@pytest.mark.parametrize("failure_class", sorted(set(get_args(FailureClass)) - FREE - COSTLY))
+@pytest.mark.parametrize("failure_class", sorted(set(get_args(FailureClass)) - FREE - SLOW - COSTLY))
 def test_what_would_happen_again_is_not_tried_again(failure_class: FailureClass) -> None:
     verdict = decide(history(failure_class, 1), jitter=0.5)
     assert verdict.move == "fail"
     assert failure_class in verdict.reason
+
+
+def test_nodes_that_died_before_the_run_had_got_further_say_nothing_of_it() -> None:
+    weeks = [
+        Ended("node_lost", "a", step=150),
+        Ended("node_lost", "b", step=950, began_at_step=100),
+        Ended("node_lost", "c", step=990, began_at_step=900),
+    ]
+    assert decide(weeks[:2], jitter=0.5).move == "back_off"
+    assert decide(weeks, jitter=0.5).move == "back_off", "at b and c alone it died beyond step 900"
+    stuck = [*weeks, Ended("node_lost", "d", step=990, began_at_step=900)]
+    assert decide(stuck, jitter=0.5).reason == "node_lost on 3 different nodes: the run is the cause, not a node"
 
 
 def test_free_losses_do_not_spend_the_budget() -> None:
