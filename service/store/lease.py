@@ -2,6 +2,12 @@
 
 Leadership only saves work. What keeps two dispatchers from doing harm is that every write of an attempt is guarded by its
 row, so a leader that was asleep while another took over can do nothing that counts.
+
+A leader asks for its lead again when 60 % of its time is left, so for at most 4 s of 10 one that lost it may still hear
+attempts, beside the new one. Both store the same: messages are numbered, a number that is stored is passed over under the
+lock of the run's row, an actor forgets only what one of them has stored, and to hear an attempt renews its lease whoever
+does it. To reap asks the row's lease, and to end a stranger the rows of live attempts, as they are at that moment. Before
+anything is granted, stopped or started, the lead is asked for in the database (`leads`).
 """
 
 from __future__ import annotations
