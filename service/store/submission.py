@@ -24,7 +24,9 @@ WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
 
 # Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
 _ADD_RUN = insert(cast("Table", RunRow.__table__))
-_ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock(), queued_at=clock()).returning(RunRow.created_at)
+_ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock(), queued_at=clock()).returning(
+    RunRow.created_at
+)
 _ADD_EVENT = insert(cast("Table", EventRow.__table__))
 
 
