@@ -189,8 +189,12 @@ def end_badly(
 
 def _history(session: Session, run_id: UUID) -> list[Ended]:
     rows = session.execute(
-        select(AttemptRow.failure_class, AttemptRow.node)
+        select(AttemptRow.failure_class, AttemptRow.node, AttemptRow.last_step, AttemptRow.resumed_from_step)
         .where(AttemptRow.run_id == run_id, AttemptRow.failure_class.is_not(None))
         .order_by(AttemptRow.epoch)
     )
-    return [Ended(failure_class, node) for failure_class, node in rows if failure_class is not None]
+    return [
+        Ended(row.failure_class, row.node, step=row.last_step, began_at_step=row.resumed_from_step or 0)
+        for row in rows
+        if row.failure_class is not None
+    ]

@@ -201,6 +201,17 @@ def test_the_same_loss_on_three_nodes_fails_the_run(database: Database, owner_id
     assert states == ["queued", "retry_wait", "retry_wait", "failed"]
 
 
+def test_three_nodes_that_are_lost_far_from_each_other_fail_no_run(database: Database, owner_id: UUID) -> None:
+    run_id = submit(database, owner_id)
+    states = []
+    for epoch, node in enumerate(["a", "b", "c", "d"], start=1):
+        claim(database, run_id)
+        say(database, run_id, epoch, checkpoint(100 * epoch))
+        states.append(lose(database, run_id, epoch, "node_lost", node))
+        wait_out(database, run_id)
+    assert "failed" not in states
+
+
 def test_an_expired_lease_is_reaped_and_a_renewed_one_is_not(database: Database, owner_id: UUID) -> None:
     silent, heard = submit(database, owner_id), submit(database, owner_id)
     claim(database, silent, heard)
