@@ -57,7 +57,9 @@ class Service:
 
     def rows(self, table: type[Any], run_id: UUID) -> list[Any]:
         with self.database.read() as session:
-            return list(session.scalars(select(table).where(table.run_id == run_id)))
+            return list(
+                session.scalars(select(table).where(table.run_id == run_id).order_by(*table.__table__.primary_key))
+            )
 
     def tick_until(self, condition: Callable[[], bool], *, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds

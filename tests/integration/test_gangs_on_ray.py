@@ -19,8 +19,12 @@ from service.store.models import AttemptRow, CheckpointRow, MetricPointRow
 from tests.integration.dispatching import Service, spec
 from workers.cluster import RayCluster
 
-# One database: nothing here depends on which it is, and each of these runs starts several processes with torch.
-pytestmark = [pytest.mark.ray, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+pytestmark = pytest.mark.ray
+
+# Each of these starts several processes with torch, so they take turns: to the database a gang is one attempt like another,
+# and on either one comes to its end, one loses a process or its leader, and one is cancelled.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def of_ranks(ranks: int, steps: int = 400) -> RunSpec:
@@ -53,6 +57,7 @@ def nobody_is_left(service: Service, name: str) -> None:
     assert name not in service.cluster.names()
 
 
+@on_sqlite
 def test_two_ranks_train_what_one_trains_and_leave_nobody_behind(service: Service):
     alone, shared = service.submit(of_ranks(1)), service.submit(of_ranks(2))
     assert service.finish(alone).state == "succeeded"
@@ -68,6 +73,7 @@ def test_two_ranks_train_what_one_trains_and_leave_nobody_behind(service: Servic
     nobody_is_left(service, actor_of(service, shared))
 
 
+@on_postgresql
 def test_a_rank_that_is_killed_ends_its_gang_and_the_next_one_finishes_the_run(service: Service):
     run_id = service.submit(of_ranks(2, 1_200))
     service.tick_until(lambda: bool(service.rows(CheckpointRow, run_id)))
@@ -81,6 +87,7 @@ def test_a_rank_that_is_killed_ends_its_gang_and_the_next_one_finishes_the_run(s
     nobody_is_left(service, name)
 
 
+@on_sqlite
 def test_a_gang_whose_leader_is_dead_is_found_and_ended_by_a_new_dispatcher(service: Service):
     run_id = service.submit(of_ranks(2, 1_000_000))
     service.tick_until(lambda: service.run(run_id).step > 0)
