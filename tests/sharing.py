@@ -18,12 +18,8 @@ from xdist.scheduler import LoadScopeScheduling
 # By beginning of the path, the longest group first; a file that is not here is a group of its own.
 LONG: Mapping[str, Sequence[str]] = {
     "language model": ("tests/acceptance/test_nothing_is_lost.py", "tests/data/test_smollm2.py"),
-    "ray": (
-        "tests/acceptance/test_chaos.py",
-        "tests/integration/",
-        "tests/workers/test_cluster.py",
-        "tests/client/up/test_ray_head.py",
-    ),
+    "ray": ("tests/integration/", "tests/workers/test_cluster.py", "tests/client/up/test_ray_head.py"),
+    "chaos": ("tests/acceptance/test_chaos.py",),
 }
 
 
