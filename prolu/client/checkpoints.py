@@ -131,5 +131,5 @@ class _Manifest(BaseModel):
 def _check_name(name: str) -> None:
     """Refuse names that would be written elsewhere than below the folder, on any operating system."""
     for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if not path.parts or path.is_absolute() or path.anchor or ".." in path.parts or "\x00" in name:
+        if not path.parts or path.is_absolute() or path.anchor or ".." in path.parts:
             raise DownloadFailed(f"The service names a file {name!r}, which leads out of the folder; nothing was kept.")
