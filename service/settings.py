@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     max_gpus_per_user: float | None = Field(default=None, gt=0)
     """GPUs that one user's runs may hold at once. Default: no limit."""
     max_queued_per_user: int | None = Field(default=None, ge=1)
-    """Runs of one user that may wait at once; more are refused at submission. Default: no limit."""
+    """Runs of one user that may wait at once; more are refused, new, resumed or tried again. Default: no limit."""
     min_run_seconds: float = Field(default=600.0, ge=0)
     """What an attempt of a preemptible run may train before it can be stopped for others."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
