@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.planning.ranking import Line, Weights, ranked
+from service.domain.planning.plan import Candidate
+from service.domain.planning.ranking import Line, Score, Weights, ranked
+from service.domain.planning.shares import shares
 from tests.service.domain.planning.build import NOW, order, planned, waits
 
 
@@ -80,3 +84,51 @@ def test_every_run_has_one_place_and_tiers_fall(drawn: list[tuple[str, int, int,
     assert sorted(one.run.run_id.int for one in found) == list(range(len(runs)))
     assert [one.run.tier for one in found] == sorted((run.tier for run in runs), reverse=True)
     assert all(one.run.waiting_since <= NOW + timedelta(0) for one in found)
+
+
+def days(run: Candidate) -> float:
+    return (NOW - run.waiting_since).total_seconds() / 86_400
+
+
+def naively(runs: list[Candidate], usage: dict[str, float], weights: dict[str, float]) -> list[tuple[UUID, Score]]:
+    """The order by its definition: before each place everybody's first is scored anew, and after it its user is charged."""
+    used, left, found = dict(usage), list(runs), []
+    while left:
+        standing = shares(used, weights)
+        scored = []
+        for user in {run.owner for run in left}:
+            own = [run for run in left if run.owner == user]
+            first = min(own, key=lambda run: (-run.tier, -(10.0 * run.priority + 1000 * days(run)), run.run_id))
+            fair = 2000 * standing[user].fair
+            scored.append((first, Score(first.tier, 10.0 * first.priority, fair, 1000 * min(days(first), 1.0))))
+        run, score = min(scored, key=lambda one: (-one[1].tier, -round(one[1].total, 6), one[0].waiting_since))
+        found.append((run.run_id, score))
+        left.remove(run)
+        used[run.owner] = used.get(run.owner, 0.0) + 900 * run.charge_per_second
+    return found
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.randoms(use_true_random=False), st.integers(1, 12), st.sampled_from([0.0, 1e3, 1e5, 1e7]))
+def test_the_order_is_the_one_that_scoring_everybody_before_each_place_gives(
+    chance: random.Random, users: int, used: float
+) -> None:
+    names = [f"u{number}" for number in range(users)]
+    runs = [
+        waits(
+            number,
+            chance.choice(names),
+            hours=chance.uniform(0, 40),
+            priority=chance.choice([0, 50, 100]),
+            tier=chance.choice([0, 0, 0, 1]),
+            gpus=chance.choice([0, 0.25, 1, 8]),
+        )
+        for number in range(60)
+    ]
+    usage = {name: used * chance.random() for name in names}
+    weights = {name: chance.choice([1.0, 3.0]) for name in names}
+    found = list(ranked(Line(runs, now=NOW, by=Weights()), usage=usage, weights=weights, by=Weights()))
+    wanted = naively(runs, usage, weights)
+    assert [one.run.run_id for one in found] == [run_id for run_id, _ in wanted]
+    for one, (_, score) in zip(found, wanted, strict=True):
+        assert one.score == pytest.approx(score)
