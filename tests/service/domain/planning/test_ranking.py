@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -90,6 +90,11 @@ def days(run: Candidate) -> float:
     return (NOW - run.waiting_since).total_seconds() / 86_400
 
 
+def place(one: tuple[Candidate, Score]) -> tuple[int, float, datetime, UUID]:
+    run, score = one
+    return -score.tier, -round(score.total, 6), run.waiting_since, run.run_id
+
+
 def naively(runs: list[Candidate], usage: dict[str, float], weights: dict[str, float]) -> list[tuple[UUID, Score]]:
     """The order by its definition: before each place everybody's first is scored anew, and after it its user is charged."""
     used, left, found = dict(usage), list(runs), []
@@ -101,7 +106,7 @@ def naively(runs: list[Candidate], usage: dict[str, float], weights: dict[str, f
             first = min(own, key=lambda run: (-run.tier, -(10.0 * run.priority + 1000 * days(run)), run.run_id))
             fair = 2000 * standing[user].fair
             scored.append((first, Score(first.tier, 10.0 * first.priority, fair, 1000 * min(days(first), 1.0))))
-        run, score = min(scored, key=lambda one: (-one[1].tier, -round(one[1].total, 6), one[0].waiting_since))
+        run, score = min(scored, key=place)
         found.append((run.run_id, score))
         left.remove(run)
         used[run.owner] = used.get(run.owner, 0.0) + 900 * run.charge_per_second
