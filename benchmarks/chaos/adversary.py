@@ -123,14 +123,24 @@ def kill_actor(scene: Scene) -> str:
 def kill_node(scene: Scene) -> str:
     """SIGKILL the raylet of an added node on which something trains; its workers are left to find out."""
     strikable = {one.run_id for one in scene.training()}
-    spared = {address_of(one) for one in scene.seen.training() if one.run_id not in strikable}
-    busy = sorted({address_of(one) for one in scene.training()} - spared)
+    spared = {one.node for one in scene.seen.training() if one.run_id not in strikable}
+    busy = sorted({one.node for one in scene.training()} - spared)
     if not busy or len(scene.stack.nodes.present()) < 2:
         raise NotNow
     victim = scene.chance.choice(busy)
     if not scene.stack.nodes.kill(victim):
         raise NotNow
     return f"the raylet of {victim}"
+
+
+def kill_head(scene: Scene) -> str:
+    """SIGKILL Ray's head, and with it the cluster: every attempt is lost at once, and so are all connections to it."""
+    if not scene.training() or not scene.stack.nodes.complete:
+        raise NotNow
+    ray.shutdown()  # or Ray ends this process, too
+    scene.stack.nodes.kill_head()
+    scene.when(lambda: scene.stack.nodes.complete, scene.stack.connect)
+    return "the head of Ray, with every attempt"
 
 
 def kill_dispatcher(scene: Scene) -> str:
@@ -204,15 +214,11 @@ def interrupt(name: str) -> Callable[[Scene], str]:
     return disturb
 
 
-def address_of(one: Training) -> str:
-    """Where an attempt trains."""
-    return one.node.partition("/")[0]
-
-
 # How often each comes in a suite of forty runs.
 _TIMES: Mapping[str, tuple[Callable[[Scene], str], int]] = {
     "kill an actor": (kill_actor, 5),
     "kill a node": (kill_node, 3),
+    "kill the head": (kill_head, 1),
     "kill the dispatcher": (kill_dispatcher, 4),
     "kill the API": (kill_api, 4),
     "stop an actor": (stop_actor, 3),
@@ -220,6 +226,8 @@ _TIMES: Mapping[str, tuple[Callable[[Scene], str], int]] = {
 }
 _TIMES_OF_A_DATABASE = 3
 _FULL = 40
+# Below so many runs nothing would be left to be seen after it, and the short suite would wait for a cluster most of its time.
+_ENOUGH_FOR_THE_HEAD = 10
 
 
 @dataclass(frozen=True)
@@ -231,10 +239,10 @@ class Disturbance:
 
 
 def plan(stack: Stack, runs: int, chance: random.Random) -> list[Disturbance]:
-    """What to do to a suite of so many runs, in what order: every kind once, and then the rest."""
+    """What to do to a suite of so many runs, in what order: every kind once, and then the rest; the head only to many runs."""
     share = runs / _FULL
     known = {
-        **_TIMES,
+        **{kind: one for kind, one in _TIMES.items() if one[0] is not kill_head or runs >= _ENOUGH_FOR_THE_HEAD},
         **{name: (interrupt(name), _TIMES_OF_A_DATABASE) for name in stack.database.interruptions},
     }
     first = [Disturbance(kind, do) for kind, (do, _) in known.items()]
@@ -247,6 +255,8 @@ def plan(stack: Stack, runs: int, chance: random.Random) -> list[Disturbance]:
 
 def _process(victim: Training) -> psutil.Process:
     """The process of an attempt's actor, asked of the actor itself. Raises NotNow if it does not answer."""
+    if not ray.is_initialized():
+        raise NotNow  # the head is away
     try:
         actor = ray.get_actor(victim.actor_name, namespace=NAMESPACE)
         return psutil.Process(ray.get(actor.pid.remote(), timeout=_ASK_SECONDS))

@@ -1,4 +1,4 @@
-"""A Ray cluster of real raylets on this machine: a head that lives, and added nodes that are killed and come back.
+"""A Ray cluster of real raylets on this machine: a head and added nodes, which are killed and come back.
 
 Each node has a loopback address of its own (Linux answers on all of 127.0.0.0/8), so that it is another node to
 everybody: in its name, in where actors land, and in which raylet a driver attaches to, which is the head's.
@@ -35,6 +35,8 @@ _AGREED = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
+    # Nor does whoever has lost the head wait a minute for it to come back as another.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "8",
     # A stopped worker that is to end is not killed by its raylet: it shall wake up and find that it is too late.
     "RAY_kill_worker_timeout_milliseconds": "3600000",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,7 +65,7 @@ class _Node:
 
 
 class Nodes:
-    """The head and the added nodes; `tend` brings back those that were killed."""
+    """The head and the added nodes; `tend` brings back what was killed."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` takes logs and Ray's session; its path must be short, since sockets lie in it."""
@@ -94,8 +96,23 @@ class Nodes:
         node.back_at = time.monotonic() + AWAY_SECONDS
         return True
 
+    def kill_head(self) -> None:
+        """SIGKILL the head's control service, which remembers nothing: the cluster ends, and another comes at its address."""
+        below = psutil.Process(self._head.pid).children(recursive=True)
+        next(process for process in below if process.name() == "gcs_server").kill()
+        self._head.wait()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the head and every added node are up."""
+        return self._head_is_up() and len(self.present()) == len(self._added)
+
     def tend(self) -> None:
         """Start again what is due. Call it often, from one thread: what it starts dies with that thread's process."""
+        if self._head.poll() is not None:
+            self._head = self._start(HEAD, 0)
+        if not self._head_is_up():
+            return  # the others would find nobody
         for node in self._added.values():
             if node.back_at is None and node.process.poll() is not None:
                 node.back_at = time.monotonic()  # it ended by itself
@@ -134,6 +151,9 @@ class Nodes:
                 stdout=log,
                 stderr=log,
             )
+
+    def _head_is_up(self) -> bool:
+        return self._head.poll() is None and self._has_started(HEAD)
 
     def _has_started(self, address: str) -> bool:
         return _STARTED in self._log(address).read_text(errors="replace")

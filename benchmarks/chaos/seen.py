@@ -33,10 +33,16 @@ class Training:
     epoch: int
     actor_name: str
     node: str
+    """Its address: a node that comes back has another name and is the same machine to the policy."""
     lost_on: frozenset[str]
-    """Nodes on which attempts of the run were lost: a third one would make the run the suspect."""
+    """Addresses of nodes on which attempts of the run were lost: a third one would make the run the suspect."""
     costly: int
     """Attempts that spent the run's budget of retries."""
+
+
+def address_in(node: str) -> str:
+    """The address in a node's name."""
+    return node.partition("/")[0]
 
 
 _COSTLY = frozenset({"host_oom", "storage", "lease_expired"})
@@ -63,7 +69,9 @@ class Seen:
             ).all()
             history = session.execute(
                 select(AttemptRow.run_id, AttemptRow.node, AttemptRow.failure_class).where(
-                    AttemptRow.run_id.in_([row.id for row in rows]), AttemptRow.failure_class.is_not(None)
+                    AttemptRow.run_id.in_([row.id for row in rows]),
+                    AttemptRow.failure_class.is_not(None),
+                    AttemptRow.failure_class != "preempted",  # which blames nobody
                 )
             ).all()
         return [
@@ -71,8 +79,8 @@ class Seen:
                 row.id,
                 row.epoch,
                 row.actor_name,
-                row.node,
-                frozenset(node for run_id, node, _ in history if run_id == row.id and node is not None),
+                address_in(row.node),
+                frozenset(address_in(node) for run_id, node, _ in history if run_id == row.id and node is not None),
                 sum(run_id == row.id and failure in _COSTLY for run_id, _, failure in history),
             )
             for row in rows

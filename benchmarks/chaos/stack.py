@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import ray
 
 from benchmarks.chaos.databases import Kind, Victim, database
 from benchmarks.chaos.disk import Disk
@@ -46,6 +47,10 @@ class Stack:
     nodes: Nodes
     disk: Disk
     standby: Standby
+
+    def connect(self) -> None:
+        """Connect this process to Ray, which is asked for the processes of actors."""
+        ray.init(self.nodes.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
 
     def tend(self) -> None:
         """Start again what is due and has no keeper but us. Call it often, from one thread."""
@@ -114,6 +119,7 @@ def stack(kind: Kind, disk_mount: Path, logs: Path) -> Iterator[Stack]:
             "PROLU_LEASE_SECONDS": str(LEASE_SECONDS),
             "PROLU_ORPHAN_SECONDS": str(ORPHAN_SECONDS),
             "PROLU_LEADER_SECONDS": str(LEADER_SECONDS),
+            "PROLU_MIN_RUN_SECONDS": "1",
             "PROLU_POLL_SECONDS": "0.25",
             "PROLU_HUB": "offline",
         }

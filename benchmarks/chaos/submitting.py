@@ -48,7 +48,10 @@ class Submissions:
         path, body = (
             ("/v1/runs", RunCreate(spec=spec).model_dump_json(exclude_unset=True))
             if isinstance(spec, RunSpec)
-            else ("/v1/sweeps", SweepCreate(spec=spec).model_dump_json(exclude_unset=True))
+            else (
+                "/v1/sweeps",
+                SweepCreate(spec=spec, tier="low", preemptible=True).model_dump_json(exclude_unset=True),
+            )
         )
         again = self.chance.random() < _REPEATED
         thread = threading.Thread(target=self._submit, args=(path, body, again), daemon=True)

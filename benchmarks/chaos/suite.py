@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from benchmarks.chaos.adversary import NotNow, Scene, plan
 from benchmarks.chaos.databases import Kind
 from benchmarks.chaos.seen import Seen
-from benchmarks.chaos.stack import NAMESPACE, stack
+from benchmarks.chaos.stack import stack
 from benchmarks.chaos.submitting import Submissions
 from benchmarks.chaos.undisturbed import Undisturbed, undisturbed
 from benchmarks.chaos.verdict import judge
@@ -78,7 +78,7 @@ def _run_on(kind: Kind, work: Work, expected: Future[dict[str, Undisturbed]], wi
     chance = random.Random(wishes.seed)
     logs = Path(wishes.output).with_suffix("") / kind
     with stack(kind, Path(wishes.folder), logs) as service, _ray_aside(logs / "ray.log"):
-        ray.init(service.nodes.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+        service.connect()
         seen = Seen(service.database.url)
         submissions = Submissions(service.url, service.token, chance)
         try:

@@ -1,4 +1,8 @@
-"""What the chaos suite submits: small runs of every kind, each different, each with a checkpoint about once a second."""
+"""What the chaos suite submits: small runs of every kind, each different, each with a checkpoint about once a second.
+
+Some are of two ranks. The sweep is of a lower tier and preemptible, and submitted first, so that what comes after it takes
+its place.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,10 @@ _BASE: dict[str, Any] = {
     "resources": {"cpus": 1, "memory_gb": 0.5},
 }
 _RESAMPLING = {"every_steps": 350, "samples": 1_024, "lr_warmup_steps": 50}
+
+# One in so many of those submitted one by one is a gang.
+_GANG_EVERY = 6
+_GANG_RANKS = 2
 
 # What differs from the base: another training adds to it, another penalty replaces it.
 _KINDS: tuple[dict[str, dict[str, Any]], ...] = (
@@ -63,7 +71,9 @@ def _single(number: int) -> RunSpec:
     kind = _KINDS[number % len(_KINDS)]
     sae = {**kind["sae"], "d_sae": _D_SAE}
     training = {**_BASE["training"], **kind.get("training", {}), "seed": number}
-    return validate({**_BASE, **kind, "name": f"single {number}", "sae": sae, "training": training}, RunSpec)
+    resources = {**_BASE["resources"], "ranks": _GANG_RANKS if number % _GANG_EVERY == 1 else 1}
+    document = {**_BASE, **kind, "sae": sae, "training": training, "resources": resources}
+    return validate({**document, "name": f"single {number}"}, RunSpec)
 
 
 def _sweep(points: int) -> SweepSpec:
