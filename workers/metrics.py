@@ -28,9 +28,7 @@ class DispatcherMetrics:
         )
         self._ticks = self._histogram("prolu_tick_duration_seconds", "One turn of the dispatcher.", _SHORT)
         self._claims = self._histogram("prolu_claim_duration_seconds", "One claim of planned runs in SQL.", _SHORT)
-        self._waits = self._histogram(
-            "prolu_wait_seconds", "How long runs had been queued before each start.", _LONG
-        )
+        self._waits = self._histogram("prolu_wait_seconds", "How long runs had been queued before each start.", _LONG)
         self._renewals = self._counter("prolu_lease_renewals", "Leases of attempts that were renewed.")
         self._refused = self._counter(
             "prolu_zombie_writes_refused", "Messages of past attempts, none of which was stored."
