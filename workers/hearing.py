@@ -60,7 +60,7 @@ class Listener:
             elif (read := self._read(attempt, answer)) is not None:
                 heard.append(read)
         # Of those that start, Ray has taken the order and is making room or starting the process: it says so when that fails.
-        starting = [attempt for attempt in by_name.values() if attempt.state == "starting"]
+        starting = [attempt for attempt in by_name.values() if attempt.unheard]
         heard += [_Heard(attempt, Delivery(attempt.run_id, attempt.epoch, None, [])) for attempt in starting]
         self._store(heard)
 
@@ -102,7 +102,7 @@ class Listener:
     def _present(self, attempt: LiveAttempt) -> bool:
         if self._cluster.attach(attempt.actor_name):
             return True
-        if attempt.state == "starting" and attempt.holder != self._settings.holder:
+        if attempt.unheard and attempt.holder != self._settings.holder:
             return False  # another dispatcher may be about to start it; its lease decides
         self.lose(attempt, Loss("ray_infra", "Its worker is gone: the Ray cluster does not know it."))
         return False

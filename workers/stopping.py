@@ -84,7 +84,7 @@ class Ender:
         self._asked = {key: asked for key, asked in self._asked.items() if key in here}
         for attempt in live:
             age = (now - attempt.started_at).total_seconds()
-            age = min(age, listened_seconds) if attempt.state == "starting" else age
+            age = min(age, listened_seconds) if attempt.unheard else age
             silent = (now - (attempt.news_at or attempt.started_at)).total_seconds()
             silent = min(silent, listened_seconds)
             over = overrun(attempt.state, self._limits(attempt), age_seconds=age, silent_seconds=silent)
@@ -118,8 +118,7 @@ class Ender:
         return _Cause("preempt", "Its node is being cleared.")
 
     def _end(self, attempt: LiveAttempt, cause: _Cause) -> None:
-        if attempt.state == "starting" and attempt.news_at is None:
-            # Nothing was heard of it yet, so there is nothing to save.
+        if attempt.unheard:  # so there is nothing to save
             self._listener.lose(attempt, Loss("preempted", f"It was ended before it began ({cause.reason})."))
             return
         key, now = _key(attempt), self._clock()

@@ -50,6 +50,11 @@ class LiveAttempt:
     stop_reason: str | None
     stop_asked_at: datetime | None
 
+    @property
+    def unheard(self) -> bool:
+        """Whether it has not said a word yet; it may be asked to stop already."""
+        return not self.last_seq
+
 
 def live(session: Session) -> list[LiveAttempt]:
     """Give every attempt that holds a run, oldest run first."""

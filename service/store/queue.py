@@ -240,7 +240,7 @@ def reap(session: Session) -> list[tuple[UUID, int]]:
         run, attempt = found
         message = f"Nobody heard of the attempt since its lease ran out at {attempt.lease_until:%Y-%m-%d %H:%M:%S} UTC."
         # An attempt that never said a word did not come up, which costs the run no retry.
-        failure_class: FailureClass = "ray_infra" if run.state == "starting" else "lease_expired"
+        failure_class: FailureClass = "lease_expired" if attempt.last_seq else "ray_infra"
         end_badly(session, run, attempt, now=now, outcome="lost", failure_class=failure_class, message=message)
         reaped.append((run_id, epoch))
     session.flush()

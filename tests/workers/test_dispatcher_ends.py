@@ -102,6 +102,28 @@ def test_a_run_that_has_not_begun_is_cancelled_at_once(lab: Lab):
     assert not lab.cluster.actors
 
 
+def test_a_run_that_makes_room_before_it_was_heard_goes_back_at_once_and_spends_no_retry(lab: Lab):
+    run_id = lab.submit()
+    lab.tick()
+    lab.cluster.only.silent = True
+    with lab.database.begin() as session:
+        queue.mark_stopping(session, run_id, 1, reason="preempt")
+    lab.tick()
+    attempt = lab.attempt(run_id)
+    assert (attempt.outcome, attempt.failure_class) == ("lost", "preempted")
+
+
+def test_who_was_to_make_room_and_never_came_up_spends_no_retry_when_its_lease_runs_out(lab: Lab):
+    run_id = lab.submit_and_claim(holder="one that is dead")
+    with lab.database.begin() as session:
+        queue.mark_stopping(session, run_id, 1, reason="preempt")
+    lab.expire_leases()
+    with lab.database.begin() as session:
+        queue.reap(session)
+    attempt = lab.attempt(run_id)
+    assert (attempt.outcome, attempt.failure_class) == ("lost", "ray_infra")
+
+
 def test_pauses_by_force_count_against_nobody(lab: Lab):
     run_id = lab.submit()
     for _ in range(25):
