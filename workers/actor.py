@@ -23,6 +23,7 @@ from prolu.spec.report import (
     CheckpointWritten,
     Failed,
     FailureClass,
+    LogLines,
     MetricPoint,
     Outcome,
     Progress,
@@ -60,7 +61,7 @@ class Trainee:
     ) -> None:
         self.attempt = assignment.attempt
         self.outbox = Outbox(assignment.attempt)
-        self.book = LogBook(self.outbox.put)
+        self.book = LogBook(self.outbox.put, rank=None if member is None else member.rank)
         self._node = node
         self._assignment = assignment
         self._surroundings = surroundings
@@ -79,8 +80,8 @@ class Trainee:
         self.thread = threading.Thread(target=self._work, name=str(self.attempt), daemon=True)
         self.thread.start()
         if self._member is not None and self._member.leads:
-            watch = self._member.watch
-            threading.Thread(target=watch, args=(self.attempt, self._lose), name="gang-watch", daemon=True).start()
+            ears = (self.attempt, self._lose, self._pass_on)
+            threading.Thread(target=self._member.watch, args=ears, name="gang-watch", daemon=True).start()
 
     def stop(self, reason: StopReason) -> None:
         """Ask the attempt to checkpoint and end; the first reason counts."""
@@ -92,6 +93,8 @@ class Trainee:
     def _work(self) -> None:
         with self.book.of_this_thread():
             outcome = self._outcome()
+        if self._member is not None and self._member.leads:
+            self._member.hear_out()
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
@@ -101,6 +104,12 @@ class Trainee:
                 self._ended = True
                 self._capture.close(self.book)  # before the outcome, after which nobody listens
                 self.outbox.put(outcome)
+
+    def _pass_on(self, lines: LogLines) -> None:
+        """Report what another rank logged as said by this attempt, under the same fence; nothing after its outcome."""
+        with self._ending:
+            if not self._ended:
+                self.outbox.put(lines)
 
     def _lose(self, verdict: Failed) -> None:
         """End because of another rank, from which this one's thread may wait for ever."""

@@ -41,10 +41,20 @@ _OF_RAY = (b":job_id:", b":actor_name:", b":task_name:")
 
 
 class LogBook:
-    """The lines of one attempt: at most 2 MB of them, sent to `put` in chunks of at most 16 kB, once a second or less often."""
+    """The lines of one attempt: at most 2 MB of them, sent to `put` in chunks of at most 16 kB, once a second or less often.
 
-    def __init__(self, put: Callable[[LogLines], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    Of a gang every rank has its own book, and each line says its `rank`.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[LogLines], None],
+        *,
+        rank: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._put = put
+        self._whose = "" if rank is None else f"[rank {rank}] "
         self._clock = clock
         self._lock = threading.RLock()  # what a finaliser logs while the lock is held comes from the same thread
         self._lines: list[str] = []
@@ -56,7 +66,7 @@ class LogBook:
 
     def add(self, level: str, text: str, *, at: datetime | None = None) -> None:
         """Take a text, each line of it with its time and level; nothing once the book is full or closed."""
-        prefix = f"{_stamp(at or datetime.now(UTC))} {level} "
+        prefix = f"{_stamp(at or datetime.now(UTC))} {self._whose}{level} "
         with self._lock:
             for line in _whole_lines(text):
                 self._take(prefix + line)
@@ -99,7 +109,8 @@ class LogBook:
         size = len(line.encode(errors="replace")) + 1
         if self._taken_bytes + size > LIMIT_BYTES:
             self._full = True
-            line = f"{_stamp(datetime.now(UTC))} WARNING This attempt has logged {LIMIT_BYTES:,} bytes; the rest is left out."
+            said = f"WARNING This attempt has logged {LIMIT_BYTES:,} bytes; the rest is left out."
+            line = f"{_stamp(datetime.now(UTC))} {self._whose}{said}"
         self._taken_bytes += size
         self._waiting_bytes += size
         self._lines.append(line)

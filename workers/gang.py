@@ -3,8 +3,8 @@
     dispatcher ──poll──> rank 0 ──poll──> every other rank
 
 The dispatcher knows rank 0 alone. That one calls the others to a meeting (a TCPStore on its node), polls them as it is
-polled itself, and ends the run when one of them fails, dies or falls silent. To be polled is to be wanted, for all: a rank
-that its leader no longer polls is an orphan, and ends.
+polled itself, passes on what they log, and ends the run when one of them fails, dies or falls silent. To be polled is to be
+wanted, for all: a rank that its leader no longer polls is an orphan, and ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from prolu.spec.report import Failed
+from prolu.spec.report import Failed, LogLines, Outcome
 from workers.messages import Acks, Attempt, Reply, read_report
 
 if TYPE_CHECKING:  # importing it takes seconds, and an actor must answer polls meanwhile
@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # importing it takes seconds, and an actor must answer polls 
     from workers.lines import Loss
 
 _POLL_SECONDS = 1.0
+# How long the leader waits, before it says how the attempt ended, for what the others have to say last; and how often it asks.
+_LAST_WORDS_SECONDS = 2.0
+_LAST_WORDS_POLL_SECONDS = 0.1
 
 
 class Seat(NamedTuple):
@@ -54,6 +57,11 @@ class Member:
         self._called = threading.Event()
         self._meeting = (host, 0)
         self._places: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._acks = dict.fromkeys(seat.names[1:], 0)
+        self._heard = dict.fromkeys(seat.names[1:], 0.0)
+        self._speaking = set(seat.names[1:])
+        self._over = threading.Event()
+        self._heard_out = threading.Event()
 
     def nodes(self) -> tuple[str, ...]:
         """The nodes of the other ranks that the leader has heard of, in order of ranks."""
@@ -95,29 +103,67 @@ class Member:
             device=device,
         )
 
-    def watch(self, attempt: Attempt, lose: Callable[[Failed], None]) -> None:
-        """Poll the other ranks until one is lost or has failed, which `lose` is told; the leader's business."""
-        pace, began = threading.Event(), time.monotonic()
-        heard = dict.fromkeys(self._names[1:], began)
-        acks = dict.fromkeys(self._names[1:], 0)
+    def watch(self, attempt: Attempt, lose: Callable[[Failed], None], tell: Callable[[LogLines], None]) -> None:
+        """Poll the other ranks until one is lost or has failed, which `lose` is told; the leader's business.
+
+        What they log goes to `tell`. Those that are left then may say their last, for 2 s at most.
+        """
+        self._heard = dict.fromkeys(self._heard, time.monotonic())
         failed = self._missing()
         while failed is None:
-            polled = {name: {attempt: ack} for name, ack in acks.items()}
-            for name, answer in self._others.poll(polled, timeout=_POLL_SECONDS):
-                if not isinstance(answer, Reply):
-                    failed = self._lost(name, answer.failure_class, answer.message)
-                    break
-                heard[name] = time.monotonic()
-                self._places[name] = answer.node, next(iter(answer.devices), ())
-                for message in answer.messages:
-                    acks[name], report = message.seq, read_report(message.report)
-                    if isinstance(report, Failed):
-                        failed = report.model_copy(update={"message": f"Rank {self._rank_of(name)}: {report.message}"})
-            silent = [name for name, at in heard.items() if time.monotonic() - at > self._patience_seconds]
-            if silent and failed is None:
-                failed = self._lost(silent[0], "ray_infra", f"It has not answered for {self._patience_seconds:g} s.")
-            pace.wait(_POLL_SECONDS)
+            failed = self._ask(attempt, tell, seconds=_POLL_SECONDS) or self._fallen_silent()
+            if failed is None:
+                self._wait()
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while not self._heard_out.is_set() and time.monotonic() < deadline:
+            self._ask(attempt, tell, seconds=_LAST_WORDS_POLL_SECONDS)
+            self._heard_out.wait(_LAST_WORDS_POLL_SECONDS)
         lose(failed)
+
+    def hear_out(self) -> None:
+        """Wait until the watch has heard the last of every other rank, for 2 s at most."""
+        self._over.set()
+        self._heard_out.wait(_LAST_WORDS_SECONDS)
+
+    def _ask(self, attempt: Attempt, tell: Callable[[LogLines], None], *, seconds: float) -> Failed | None:
+        """Poll the others once, and give the first failure or loss that is heard of."""
+        failed: Failed | None = None
+        polled = {name: {attempt: ack} for name, ack in self._acks.items()}
+        for name, answer in self._others.poll(polled, timeout=seconds):
+            if not isinstance(answer, Reply):
+                failed = failed or self._lost(name, answer.failure_class, answer.message)
+                continue
+            self._heard[name] = time.monotonic()
+            self._places[name] = answer.node, next(iter(answer.devices), ())
+            for message in answer.messages:
+                self._acks[name], report = message.seq, read_report(message.report)
+                if isinstance(report, LogLines):
+                    tell(report)
+                elif isinstance(report, Outcome):
+                    self._has_ended(name)
+                    if isinstance(report, Failed):
+                        told = f"Rank {self._rank_of(name)}: {report.message}"
+                        failed = failed or report.model_copy(update={"message": told})
+        return failed
+
+    def _wait(self) -> None:
+        """Wait until it is time to ask again: sooner once the leader's training is over."""
+        if self._heard_out.is_set():
+            threading.Event().wait(_POLL_SECONDS)
+        elif self._over.wait(_POLL_SECONDS):
+            self._heard_out.wait(_LAST_WORDS_POLL_SECONDS)
+
+    def _fallen_silent(self) -> Failed | None:
+        for name, at in self._heard.items():
+            if time.monotonic() - at > self._patience_seconds:
+                return self._lost(name, "ray_infra", f"It has not answered for {self._patience_seconds:g} s.")
+        return None
+
+    def _has_ended(self, name: str) -> None:
+        """Expect no more lines of a rank."""
+        self._speaking.discard(name)
+        if not self._speaking:
+            self._heard_out.set()
 
     def _missing(self) -> Failed | None:
         for name in self._names[1:]:
@@ -126,6 +172,7 @@ class Member:
         return None
 
     def _lost(self, name: str, failure_class: str, why: str) -> Failed:
+        self._has_ended(name)
         message = f"Rank {self._rank_of(name)} of {len(self._names)} is lost: {why}"
         return Failed.model_validate(
             {"step": 0, "failure_class": failure_class, "message": message, "traceback_tail": ""}

@@ -253,7 +253,7 @@ class LogLines(Record):
     kind: Literal["log"] = "log"
     """Tag of the union."""
     text: Text
-    """Whole lines, each with its time (UTC) and its level, or `OUT` or `ERR` where it was printed."""
+    """Whole lines, each with its time (UTC), of a gang `[rank 1]`, and its level, or `OUT` or `ERR` where it was printed."""
 
 
 class Succeeded(Record):

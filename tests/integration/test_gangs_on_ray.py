@@ -15,7 +15,7 @@ import safetensors.torch
 
 from prolu.spec import RunSpec
 from service.store import queue
-from service.store.models import AttemptRow, CheckpointRow, MetricPointRow
+from service.store.models import AttemptRow, CheckpointRow, LogChunkRow, MetricPointRow
 from tests.integration.dispatching import Service, spec
 from workers.cluster import RayCluster
 
@@ -70,6 +70,9 @@ def test_two_ranks_train_what_one_trains_and_leave_nobody_behind(service: Servic
         assert (weights[name] - tensor).abs().max() < 1e-2 * tensor.abs().max(), name
     points = [{(row.split, row.step) for row in service.rows(MetricPointRow, run_id)} for run_id in (shared, alone)]
     assert points[0] == points[1]
+    said = [line for row in service.rows(LogChunkRow, shared) for line in row.text.split("\n")]
+    for rank in (0, 1):
+        assert [line for line in said if f" [rank {rank}] INFO workers.actor: Attempt 1 of run {shared}" in line], said
     nobody_is_left(service, actor_of(service, shared))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from prolu.spec import RunSpec
-from prolu.spec.report import CheckpointWritten, Failed, Outcome, Report, Stopped, Succeeded
-from workers.actor import PackActor
+from prolu.spec.report import CheckpointWritten, Failed, LogLines, Outcome, Report, Stopped, Succeeded
+from workers.actor import PackActor, Trainee
 from workers.gang import Member, Seat
 from workers.lines import Loss
 from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings, read_report
@@ -82,6 +83,11 @@ class Room:
     def outcome(self) -> Report:
         return self.listen(lambda report: isinstance(report, Outcome))
 
+    def logged(self) -> list[str]:
+        """What the leader has said that was logged, each line without its time."""
+        texts = [report.text for report in self.heard if isinstance(report, LogLines)]
+        return [line.partition(" ")[2] for text in texts for line in text.split("\n")]
+
 
 def run(steps: int = 20, **parts: Any) -> RunSpec:
     return RunSpec.model_validate(
@@ -118,6 +124,25 @@ def test_the_first_rank_speaks_for_both_and_names_their_nodes_and_devices(room: 
     assert not [report for report in said if isinstance(report, CheckpointWritten)]
 
 
+def test_the_first_rank_passes_on_what_the_other_logs_to_its_last_line(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Trainee._outcome
+
+    def slow_to_end(trainee: Trainee) -> Outcome:
+        outcome = train(trainee)
+        if trainee.book is room.actors["g-r1"]._trainees[ATTEMPT].book:
+            room.ended.wait(0.3)  # the first rank is done by then
+        logging.getLogger("a.library").warning("that is all")
+        return outcome
+
+    monkeypatch.setattr(Trainee, "_outcome", slow_to_end)
+    room.start()
+    assert isinstance(room.outcome(), Succeeded)
+    for rank in (0, 1):
+        assert room.logged().count(f"[rank {rank}] WARNING a.library: that is all") == 1, room.logged()
+
+
 def test_a_stop_of_the_first_stops_both_at_the_same_step(room: Room) -> None:
     room.start(spec=run(10_000_000))
     room.listen(lambda report: isinstance(report, CheckpointWritten))
@@ -137,6 +162,8 @@ def test_what_one_rank_fails_of_the_run_fails_of(room: Room) -> None:
     assert isinstance(outcome, Failed)
     assert outcome.failure_class == "user_error"
     assert outcome.message.startswith("Rank 1: data.path is")
+    why = "[rank 1] ERROR workers.actor: Step 0: failed (user_error): data.path is"
+    assert [line for line in room.logged() if line.startswith(why)], room.logged()
 
 
 def test_a_rank_whose_actor_died_ends_the_run_without_blame(room: Room) -> None:
@@ -163,5 +190,5 @@ def test_a_rank_that_falls_silent_or_never_comes_up_is_lost_and_an_orphan(room: 
 
 def test_a_rank_that_the_cluster_does_not_know_is_lost_at_once(room: Room) -> None:
     lost: list[Failed] = []
-    Member(Seat(0, NAMES), room, host="127.0.0.1", patience_seconds=30.0).watch(ATTEMPT, lost.append)
+    Member(Seat(0, NAMES), room, host="127.0.0.1", patience_seconds=30.0).watch(ATTEMPT, lost.append, print)
     assert [failed.message for failed in lost] == ["Rank 1 of 2 is lost: The Ray cluster does not know its worker."]

@@ -18,7 +18,7 @@ class LogRead(Wire):
     at: datetime
     """When they were stored; each line has its own time."""
     text: str
-    """Whole lines: time (UTC), level, who logged it, and what; `OUT` and `ERR` are what was printed."""
+    """Whole lines: time (UTC), of a gang `[rank 1]`, level, who logged it, and what; `OUT` and `ERR` are what was printed."""
 
 
 class FollowedToTheEnd(Wire):
