@@ -15,11 +15,12 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from prolu.client.wire import RunState
+from prolu.client.wire import NodeRead, RunState
 from service.domain import lifecycle
 from service.domain.planning.shares import charge_per_second
 from service.store.db import database_now
-from service.store.models import AttemptRow, DispatcherRow, DrainRow, NodeRow, RunRow, UsageRow, UserRow
+from service.store.models import AttemptRow, DispatcherRow, RunRow, UsageRow, UserRow
+from service.store.nodes import nodes
 
 _NOT_OVER = sorted(set(get_args(RunState)) - lifecycle.TERMINAL)
 
@@ -81,7 +82,7 @@ def figures(session: Session) -> Figures:
         oldest_wait_seconds=oldest,
         attempts={(outcome or "", failure or ""): count for outcome, failure, count in session.execute(ended)},
         gpu_seconds={names[user]: seconds for user, seconds in _gpu_seconds(session, now).items()},
-        offer=_offer(session.scalars(select(NodeRow)).all(), set(session.scalars(select(DrainRow.node)))),
+        offer=_offer(nodes(session)),
         term=dispatcher.term if dispatcher else 0,
         seen_at=dispatcher.seen_at if dispatcher else None,
     )
@@ -102,14 +103,14 @@ def _gpu_seconds(session: Session, now: datetime) -> dict[UUID, float]:
     return took
 
 
-def _offer(nodes: Sequence[NodeRow], draining: set[str]) -> Offer:
+def _offer(nodes: Sequence[NodeRead]) -> Offer:
     gpus: dict[str, float] = defaultdict(float)
     for node in nodes:
         if node.gpus:
             gpus[node.gpu_type or ""] += node.gpus
     return Offer(
         nodes=len(nodes),
-        draining=sum(node.name in draining for node in nodes),
+        draining=sum(node.draining for node in nodes),
         cpus=sum(node.cpus for node in nodes),
         gpus=gpus,
         memory_gb=sum(node.memory_gb for node in nodes),

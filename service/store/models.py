@@ -354,6 +354,7 @@ class DrainRow(Base):
 
     __tablename__ = "drains"
 
+    # The address of the node; or its name, where others are at that address.
     node: Mapped[str] = mapped_column(primary_key=True)
     # Whether what runs there is asked to checkpoint and go back to the queue.
     evict: Mapped[bool]

@@ -1,4 +1,8 @@
-"""The cluster as the dispatcher last saw it, for the plan, for checks at submission and for people."""
+"""The cluster as the dispatcher last saw it, for the plan, for checks at submission and for people.
+
+Nodes are named `address/id`, and Ray gives a node another id each time that it starts. So a drain is of the address, and
+holds until it is taken back; only where several nodes share one is it of the node alone, and ends with it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ from service.store.db import Database, database_now
 from service.store.lease import BELIEVED
 from service.store.models import DispatcherRow, DrainRow, NodeRow
 
+# Whether a drain, of an address or of one node, holds a node: at most one does.
+_HELD = func.substr(NodeRow.name + "/", 1, func.length(DrainRow.node) + 1) == DrainRow.node + "/"
+
 
 def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
     """Keep the cluster as the dispatcher sees it. Writes only what has changed, and says whether anything has."""
@@ -23,6 +30,7 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
     gone = sorted(known.keys() - wanted.keys())
     if gone:
         session.execute(delete(NodeRow).where(NodeRow.name.in_(gone)))
+        session.execute(delete(DrainRow).where(DrainRow.node.in_(name for name in gone if name != _address(name))))
     changed = [name for name, node in wanted.items() if name not in known or _offer(known[name]) != _offer(node)]
     for name in changed:
         node = wanted[name]
@@ -35,7 +43,7 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
 
 def evicted(session: Session) -> set[str]:
     """Give the names of the nodes that are cleared: what runs there goes back to the queue."""
-    return set(session.scalars(select(DrainRow.node).where(DrainRow.evict)))
+    return set(session.scalars(select(NodeRow.name).join(DrainRow, _HELD).where(DrainRow.evict)))
 
 
 def nodes(session: Session) -> list[NodeRead]:
@@ -55,22 +63,32 @@ _NODES = (
         func.coalesce(DrainRow.evict, false()).label("evicting"),
         DrainRow.reason.label("drain_reason"),
     )
-    .outerjoin(DrainRow, DrainRow.node == NodeRow.name)
+    .outerjoin(DrainRow, _HELD)
     .order_by(NodeRow.name)
 )
 
 
 def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> NodeRead:
-    """Have a node start nothing more. A second call replaces the first. Raises NotFound."""
+    """Have a node start nothing more, also after Ray has restarted there. A second call replaces the first. Raises NotFound."""
     _require(session, name)
-    session.merge(DrainRow(node=name, evict=evict, reason=reason, created_at=database_now(session)))
+    address = _address(name)
+    known = session.scalars(select(NodeRow.name)).all()
+    alone = [one for one in known if _address(one) == address] == [name]
+    if alone:
+        session.execute(delete(DrainRow).where(DrainRow.node == name))  # from when others were at its address
+    held = address if alone or session.get(DrainRow, address) is not None else name
+    session.merge(DrainRow(node=held, evict=evict, reason=reason, created_at=database_now(session)))
     session.flush()
     return _require(session, name)
 
 
 def undrain(session: Session, name: str) -> None:
-    """Have a node start runs again, or one that has gone when it is back. Raises NotFound for one that nobody knows."""
-    drained = session.execute(delete(DrainRow).where(DrainRow.node == name).returning(DrainRow.node)).first()
+    """Have a node start runs again, or one that has gone when it is back. Raises NotFound for one that nobody knows.
+
+    Any name that it had will do, and its address.
+    """
+    ended = delete(DrainRow).where(DrainRow.node.in_((name, _address(name)))).returning(DrainRow.node)
+    drained = session.execute(ended).first()
     if drained is None:
         _require(session, name)
 
@@ -99,12 +117,16 @@ def _believed(now: ColumnElement[datetime]) -> Select[Any]:
         .select_from(DispatcherRow)
         .where(believed)
         .outerjoin(NodeRow, true())
-        .outerjoin(DrainRow, DrainRow.node == NodeRow.name)
+        .outerjoin(DrainRow, _HELD)
     )
 
 
 _BELIEVED = _believed(func.clock_timestamp() - BELIEVED)
 _BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{BELIEVED.total_seconds()} seconds"))
+
+
+def _address(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:

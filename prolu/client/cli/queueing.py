@@ -92,7 +92,7 @@ def drain(
     reason: Annotated[str | None, typer.Option("--reason", help="A note for others.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a node start nothing more; for administrators."""
+    """Have a node start nothing more until `prolu undrain`, also if Ray is restarted there; for administrators."""
     with connect() as client:
         drained = client.nodes.drain(node, evict=evict, reason=reason)
     if as_json:

@@ -146,7 +146,7 @@ NodeName = Label
 
 
 class DrainRequest(Request):
-    """Have a node start nothing more."""
+    """Have a node start nothing more, also after Ray has started anew on it."""
 
     node: NodeName
     """Its name, as `GET /v1/nodes` gives it."""
