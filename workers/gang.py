@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from prolu.spec.report import Failed, LogLines, Outcome
+from prolu.spec.report import Failed, FailureClass, LogLines, LostWorker, Outcome
 from workers.messages import Acks, Attempt, Reply, read_report
 
 if TYPE_CHECKING:  # importing it takes seconds, and an actor must answer polls meanwhile
@@ -33,6 +33,14 @@ class Seat(NamedTuple):
     rank: int
     names: tuple[str, ...]
     """The actors of all ranks, in order."""
+
+
+class _Gone(NamedTuple):
+    """A rank that is not there, of which Ray says nothing."""
+
+    failure_class: FailureClass
+    message: str
+    exit_cause: str | None = None
 
 
 class Others(Protocol):
@@ -131,7 +139,7 @@ class Member:
         polled = {name: {attempt: ack} for name, ack in self._acks.items()}
         for name, answer in self._others.poll(polled, timeout=seconds):
             if not isinstance(answer, Reply):
-                failed = failed or self._lost(name, answer.failure_class, answer.message)
+                failed = failed or self._lost(name, answer)
                 continue
             self._heard[name] = time.monotonic()
             self._places[name] = answer.node, next(iter(answer.devices), ())
@@ -156,7 +164,7 @@ class Member:
     def _fallen_silent(self) -> Failed | None:
         for name, at in self._heard.items():
             if time.monotonic() - at > self._patience_seconds:
-                return self._lost(name, "ray_infra", f"It has not answered for {self._patience_seconds:g} s.")
+                return self._lost(name, _Gone("ray_infra", f"It has not answered for {self._patience_seconds:g} s."))
         return None
 
     def _has_ended(self, name: str) -> None:
@@ -168,14 +176,17 @@ class Member:
     def _missing(self) -> Failed | None:
         for name in self._names[1:]:
             if not self._others.attach(name):
-                return self._lost(name, "ray_infra", "The Ray cluster does not know its worker.")
+                return self._lost(name, _Gone("ray_infra", "The Ray cluster does not know its worker."))
         return None
 
-    def _lost(self, name: str, failure_class: str, why: str) -> Failed:
+    def _lost(self, name: str, how: Loss | _Gone) -> Failed:
         self._has_ended(name)
-        message = f"Rank {self._rank_of(name)} of {len(self._names)} is lost: {why}"
-        return Failed.model_validate(
-            {"step": 0, "failure_class": failure_class, "message": message, "traceback_tail": ""}
+        node, _ = self._places.get(name, (None, ()))
+        return Failed(
+            step=0,
+            failure_class=how.failure_class,
+            message=f"Rank {self._rank_of(name)} of {len(self._names)} is lost: {how.message}",
+            lost=LostWorker(node=node, exit_cause=how.exit_cause),
         )
 
     def _rank_of(self, name: str) -> int:

@@ -31,7 +31,7 @@ def follow(http: Http, path: str, params: Params, *, sleep: Callable[[float], No
         headers = {"Accept": "text/event-stream"} | ({} if last_id is None else {"Last-Event-ID": last_id})
         reached = False
         try:
-            with http.stream(path, params, headers=headers) as response:
+            with http.patiently(), http.stream(path, params, headers=headers) as response:
                 reached = True
                 for message in _messages(response.iter_lines()):
                     last_id = message.id or last_id

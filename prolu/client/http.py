@@ -25,7 +25,7 @@ from prolu.client.wire import Page, Problem
 Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int | None]
 
-# Who reads can ask again; what was to be submitted is worth the wait until a service that was killed is back.
+# Who reads can ask again; what was to be submitted, or is followed, is worth the wait until a service that was killed is back.
 ATTEMPTS, ATTEMPTS_TO_WRITE = 4, 7
 _FIRST_DELAY_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 20.0
@@ -57,6 +57,7 @@ class Http:
         self.place = place
         self._sleep = sleep
         self._on_wait = on_wait
+        self._followers = 0
         _check_address(place)
         self._http = httpx.Client(
             base_url=place.url, headers=headers, timeout=timeout_seconds, transport=transport, follow_redirects=False
@@ -96,6 +97,15 @@ class Http:
                 return
 
     @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Wait as long for answers within the block as if something were submitted: for whoever follows what takes hours."""
+        self._followers += 1
+        try:
+            yield
+        finally:
+            self._followers -= 1
+
+    @contextmanager
     def stream(
         self, path: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
@@ -127,7 +137,8 @@ class Http:
             headers["Content-Type"] = "application/json"
         known = {name: value for name, value in (params or {}).items() if value is not None}
         request = self._http.build_request(method, path, params=known, content=content, headers=headers)
-        left, attempts = _LONGEST_WAIT_SECONDS, ATTEMPTS if method == "GET" else ATTEMPTS_TO_WRITE
+        hurried = method == "GET" and not self._followers
+        left, attempts = _LONGEST_WAIT_SECONDS, ATTEMPTS if hurried else ATTEMPTS_TO_WRITE
         for attempt in range(1, attempts + 1):
             last = attempt == attempts or left <= 0
             try:

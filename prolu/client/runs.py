@@ -133,7 +133,8 @@ class Runs:
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
-            seen = self.get(run)
+            with self._http.patiently():
+                seen = self.get(run)
             on_update(seen)
             if seen.state in TERMINAL:
                 return seen

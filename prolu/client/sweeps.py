@@ -133,7 +133,8 @@ class Sweeps:
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
-            runs = self.runs(sweep)
+            with self._http.patiently():
+                runs = self.runs(sweep)
             on_update(runs)
             going = sum(run.state not in TERMINAL for run in runs)
             if going == 0:

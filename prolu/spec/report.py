@@ -267,8 +267,17 @@ class Succeeded(Record):
     """Final held-out metrics."""
 
 
+class LostWorker(Record):
+    """A worker of a gang that is gone."""
+
+    node: Text | None = None
+    """Where it was; None if nobody knows."""
+    exit_cause: Text | None = None
+    """How its process ended, as far as the cluster knows."""
+
+
 class Failed(Record):
-    """The attempt ended in an error."""
+    """The attempt ended in an error, or by the loss of one of its other workers."""
 
     kind: Literal["failed"] = "failed"
     """Tag of the union."""
@@ -280,6 +289,8 @@ class Failed(Record):
     """What happened, in one sentence."""
     traceback_tail: Text = ""
     """The end of the traceback, for the owner of the run."""
+    lost: LostWorker | None = None
+    """The worker whose loss it was."""
 
 
 class Stopped(Record):

@@ -15,7 +15,7 @@ from service.domain.expansion import Point
 from service.domain.growth import Growth, Present, growth
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow
-from service.store.submission import add_points, require_room
+from service.store.submission import add_points, require_room, take_turn
 from service.store.wishes import locked_sweep
 
 _RUNS = cast("Table", RunRow.__table__)
@@ -56,6 +56,8 @@ def extend_sweep(
     new description lacks, QueueFull where the owner would have more than `most_waiting` runs waiting.
     """
     sweep = locked_sweep(session, sweep_id)
+    if most_waiting is not None:
+        take_turn(session, sweep.owner_id)
     grown = growth_of(session, sweep_id, points)
     if grown.described_anew:
         # In order of ids, as everybody who locks many runs does; by points a retried run would come out of turn.

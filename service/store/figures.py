@@ -93,12 +93,13 @@ def _gpu_seconds(session: Session, now: datetime) -> dict[UUID, float]:
     took: dict[UUID, float] = defaultdict(float)
     took.update((user, seconds) for user, seconds in session.execute(charged))
     live = (
-        select(RunRow.owner_id, RunRow.ranks, RunRow.cpus, RunRow.gpus, AttemptRow.started_at)
+        select(RunRow.owner_id, RunRow.ranks, RunRow.cpus, RunRow.gpus, AttemptRow.started_at, AttemptRow.lease_until)
         .join(AttemptRow, AttemptRow.run_id == RunRow.id)
         .where(AttemptRow.finished_at.is_(None))
     )
     for row in session.execute(live):
-        seconds = max(0.0, (now - row.started_at).total_seconds())
+        # No further than it would be charged if it were lost by now: what was counted is never taken back.
+        seconds = max(0.0, (min(now, row.lease_until) - row.started_at).total_seconds())
         took[row.owner_id] += charge_per_second(cpus=row.cpus, gpus=row.gpus, ranks=row.ranks) * seconds
     return took
 

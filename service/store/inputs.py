@@ -38,11 +38,9 @@ def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mis
         return []
     of_type = [node for node in nodes if asked.gpu_type in (None, node.gpu_type)]
     if not of_type:
-        has = ", ".join(sorted({node.gpu_type for node in nodes if node.gpu_type})) or "no GPU of a known type"
-        sentence = (
-            f"resources.gpu_type is {asked.gpu_type!r}, and no node of the cluster has it; there is {has}. "
-            "Ask for one of these, leave gpu_type out, or add a node."
-        )
+        known = ", ".join(sorted({node.gpu_type for node in nodes if node.gpu_type}))
+        there = f"there is {known}. Ask for one of these, leave" if known else "no GPU there has a known type. Leave"
+        sentence = f"resources.gpu_type is {asked.gpu_type!r}, and no node has it; {there} gpu_type out, or add a node."
         return [Mistake(("resources", "gpu_type"), sentence)]
     mistakes = [mistake for field, offer in _OFFERS.items() for mistake in _more_than_any(field, offer, asked, of_type)]
     return mistakes or [_together(asked, of_type)]

@@ -202,14 +202,17 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
             move(session, run, "succeed", now=now)
         case Failed():
             _stepped(run, attempt, report.step)
+            if report.lost is not None:  # where it was lost is what retries judge, not where that was noticed
+                attempt.node = report.lost.node or attempt.node
             end_badly(
                 session,
                 run,
                 attempt,
                 now=now,
-                outcome="failed",
+                outcome="failed" if report.lost is None else "lost",
                 failure_class=report.failure_class,
                 message=report.message,
+                exit_cause=None if report.lost is None else report.lost.exit_cause,
                 traceback_tail=report.traceback_tail,
             )
         case Stopped(reason="timeout") if run.desired_state == "running":

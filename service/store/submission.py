@@ -17,7 +17,7 @@ from prolu.spec.run import digest_of_document
 from service.domain.errors import QueueFull
 from service.domain.expansion import Point
 from service.store.db import clock, database_now
-from service.store.models import EventRow, RunRow, SweepRow
+from service.store.models import EventRow, RunRow, SweepRow, UserRow
 
 # In these a run waits for its turn, if its owner wants it to run.
 WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
@@ -41,17 +41,25 @@ class Submitted(NamedTuple):
 def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | None) -> None:
     """Raise QueueFull where the user would have more than `most` runs waiting; None lets everybody have as many as they like.
 
-    A run waits that is queued, or was resumed and will be; not one that will be paused or cancelled.
+    A run waits that is queued, or was resumed and will be; not one that will be paused or cancelled. Who adds runs of one user
+    has to wait for whoever does so already; who locks runs too takes this turn first (`take_turn`).
     """
     if most is None or adding == 0:
         return
+    name = take_turn(session, owner_id)
     waits = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "running")
     waiting = session.scalars(select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, waits)).one()
     if waiting + adding > most:
         raise QueueFull(
-            f"You have {waiting:,} runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "
+            f"{name} has {waiting:,} of their runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "
             "wait for some to start, cancel some, or ask the operator to raise PROLU_MAX_QUEUED_PER_USER."
         )
+
+
+def take_turn(session: Session, owner_id: UUID) -> str:
+    """Have everybody else who counts the runs of a user wait until this transaction is over. Returns the user's name."""
+    # Not FOR UPDATE, for which every insert of a run of theirs would wait too.
+    return session.scalars(select(UserRow.name).where(UserRow.id == owner_id).with_for_update(key_share=True)).one()
 
 
 def submit_run(

@@ -23,7 +23,7 @@ from service.store.attempts import record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow
 from service.store.resumption import beginnings
-from service.store.submission import require_room
+from service.store.submission import require_room, take_turn
 from service.store.wishes import locked, locked_sweep, states_of
 
 # A checkpoint would only bring back what ended the run.
@@ -69,7 +69,7 @@ def retry(session: Session, run_id: UUID, again: Again, *, most_waiting: int | N
     Returns the run that takes its place, or the run itself where it waited. Raises NotFound, IllegalTransition, QueueFull
     where the owner would have more than `most_waiting` runs waiting.
     """
-    run = locked(session, run_id)
+    run = locked(session, run_id, in_turn=most_waiting is not None)
     if run.state == "retry_wait":
         _end_wait(session, run, again)
         return run_id
@@ -99,6 +99,8 @@ def retry_failed(
     waiting.
     """
     sweep = locked_sweep(session, sweep_id)
+    if most_waiting is not None:
+        take_turn(session, sweep.owner_id)
     ended: list[RunState] = ["failed", "cancelled"] if include_cancelled else ["failed"]
     picked = (
         select(RunRow.id)

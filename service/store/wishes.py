@@ -18,7 +18,7 @@ from service.domain.errors import IllegalTransition, NotFound
 from service.store.attempts import lock_run, record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
-from service.store.submission import WAITS_IN, require_room
+from service.store.submission import WAITS_IN, require_room, take_turn
 
 _MOVES_ON = RunRow.state.not_in(sorted(lifecycle.TERMINAL))
 
@@ -54,7 +54,7 @@ def request_resume(session: Session, run_id: UUID, *, most_waiting: int | None =
     A second wish changes nothing until the first is granted. Raises NotFound, IllegalTransition for any other run, and
     QueueFull where the owner would have more than `most_waiting` runs waiting.
     """
-    run = locked(session, run_id)
+    run = locked(session, run_id, in_turn=most_waiting is not None)
     _refuse_finished(run, "only a paused run can be resumed")
     _refuse_cancelled(run, "resumed")
     if run.desired_state == "running":
@@ -99,6 +99,7 @@ def resume_sweep(session: Session, sweep_id: UUID, *, most_waiting: int | None =
     """
     sweep = locked_sweep(session, sweep_id)
     if most_waiting is not None:
+        take_turn(session, sweep.owner_id)
         rests = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "paused")
         resting = select(func.count()).select_from(RunRow).where(RunRow.sweep_id == sweep_id, ~RunRow.superseded, rests)
         require_room(session, sweep.owner_id, session.scalars(resting).one(), most=most_waiting)
@@ -118,8 +119,11 @@ def change_sweep(session: Session, sweep: SweepRow, **changes: Any) -> None:
     _wish_of_all(session, sweep.id, [differs], "changed", told=_told(changes), **changes)
 
 
-def locked(session: Session, run_id: UUID) -> RunRow:
-    """Hold a run until the transaction ends. Raises NotFound."""
+def locked(session: Session, run_id: UUID, *, in_turn: bool = False) -> RunRow:
+    """Hold a run until the transaction ends; `in_turn` takes its owner's turn to add runs before. Raises NotFound."""
+    owner_id = session.scalars(select(RunRow.owner_id).where(RunRow.id == run_id)).one_or_none() if in_turn else None
+    if owner_id is not None:
+        take_turn(session, owner_id)
     run = lock_run(session, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")

@@ -146,6 +146,16 @@ def test_what_is_submitted_is_tried_for_as_long_as_a_killed_service_takes_to_com
     assert len({request.headers["Idempotency-Key"] for request in transport.requests}) == 1
 
 
+def test_what_is_followed_is_asked_for_as_patiently_and_nothing_else() -> None:
+    http, transport, _ = connect(*[httpx.ConnectError("refused")] * (ATTEMPTS_TO_WRITE + ATTEMPTS))
+    with pytest.raises(ConnectionFailed), http.patiently():
+        http.get("/v1/version", VersionRead)
+    assert len(transport.requests) == ATTEMPTS_TO_WRITE
+    with pytest.raises(ConnectionFailed):
+        http.get("/v1/version", VersionRead)
+    assert len(transport.requests) == ATTEMPTS_TO_WRITE + ATTEMPTS
+
+
 def test_an_answer_that_does_not_pass_becomes_its_error_after_the_last_attempt() -> None:
     http, transport, _ = connect(*[problem(503) for _ in range(ATTEMPTS)])
     with pytest.raises(ServiceFailed, match="What happened"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from prolu.spec import RunSpec
-from prolu.spec.report import CheckpointWritten, Failed, LogLines, Outcome, Report, Stopped, Succeeded
+from prolu.spec.report import CheckpointWritten, Failed, LogLines, LostWorker, Outcome, Report, Stopped, Succeeded
 from workers.actor import PackActor, Trainee
 from workers.gang import Member, Seat
 from workers.lines import Loss
@@ -169,11 +169,12 @@ def test_what_one_rank_fails_of_the_run_fails_of(room: Room) -> None:
 def test_a_rank_whose_actor_died_ends_the_run_without_blame(room: Room) -> None:
     room.start(spec=run(10_000_000))
     room.listen(lambda report: isinstance(report, CheckpointWritten))
-    room.loss = Loss("node_lost", "The node died.")
+    room.loss = Loss("node_lost", "The node died.", "SIGKILL")
     room.actors["g-r1"].stop(ATTEMPT, "cancel")  # which no leader agreed on
     outcome = room.outcome()
     assert isinstance(outcome, Failed)
     assert (outcome.failure_class, outcome.message) == ("node_lost", "Rank 1 of 2 is lost: The node died.")
+    assert outcome.lost == LostWorker(node="node-1", exit_cause="SIGKILL")
     assert outcome.step >= 10
 
 

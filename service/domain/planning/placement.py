@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from service.domain.planning.shares import charge_per_second
 
-_EPSILON = 1e-9  # shares of a GPU are hundredths, which floats add up only nearly
+EPSILON = 1e-9  # shares of a GPU are hundredths, which floats add up only nearly
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Room:
     @classmethod
     def of(cls, node: Node) -> Self:
         """The whole of a node."""
-        whole = int(node.gpus + _EPSILON)
+        whole = int(node.gpus + EPSILON)
         rest = node.gpus - whole
-        devices = [1.0] * whole + ([rest] if rest > _EPSILON else [])
+        devices = [1.0] * whole + ([rest] if rest > EPSILON else [])
         return cls(node, node.cpus, node.memory_gb, devices, tuple(map(str, range(len(devices)))))
 
     def copy(self) -> Self:
@@ -94,28 +94,28 @@ class Room:
         """Whether one rank of it has room."""
         if asked.gpu_type is not None and self.node.gpu_type != asked.gpu_type:
             return False
-        if self.cpus < asked.cpus - _EPSILON or self.memory_gb < asked.memory_gb - _EPSILON:
+        if self.cpus < asked.cpus - EPSILON or self.memory_gb < asked.memory_gb - EPSILON:
             return False
         if asked.avoided and self.node.name in asked.avoided:
             return False
         if asked.gpus >= 1:
-            return sum(left > 1 - _EPSILON for left in self.devices) >= asked.gpus - _EPSILON
-        return asked.gpus <= _EPSILON or any(left >= asked.gpus - _EPSILON for left in self.devices)
+            return sum(left > 1 - EPSILON for left in self.devices) >= asked.gpus - EPSILON
+        return asked.gpus <= EPSILON or any(left >= asked.gpus - EPSILON for left in self.devices)
 
     def capacity(self, asked: Asked, most: int) -> int:
         """How many ranks of it have room, counted up to `most`."""
         if not self.fits(asked):
             return 0
         ranks = float(most)
-        if asked.cpus > _EPSILON:
-            ranks = min(ranks, (self.cpus + _EPSILON) // asked.cpus)
-        if asked.memory_gb > _EPSILON:
-            ranks = min(ranks, (self.memory_gb + _EPSILON) // asked.memory_gb)
+        if asked.cpus > EPSILON:
+            ranks = min(ranks, (self.cpus + EPSILON) // asked.cpus)
+        if asked.memory_gb > EPSILON:
+            ranks = min(ranks, (self.memory_gb + EPSILON) // asked.memory_gb)
         if asked.gpus >= 1:
-            whole = sum(left > 1 - _EPSILON for left in self.devices)
-            ranks = min(ranks, whole // math.ceil(asked.gpus - _EPSILON))
-        elif asked.gpus > _EPSILON:
-            ranks = min(ranks, sum((left + _EPSILON) // asked.gpus for left in self.devices))
+            whole = sum(left > 1 - EPSILON for left in self.devices)
+            ranks = min(ranks, whole // math.ceil(asked.gpus - EPSILON))
+        elif asked.gpus > EPSILON:
+            ranks = min(ranks, sum((left + EPSILON) // asked.gpus for left in self.devices))
         return int(ranks)
 
     def take(self, asked: Asked, devices: Sequence[str] = ()) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class Room:
             if known:
                 chosen = self.names.index(devices[number])
             else:
-                holding = [index for index, left in enumerate(self.devices) if left <= 1 - part + _EPSILON]
+                holding = [index for index, left in enumerate(self.devices) if left <= 1 - part + EPSILON]
                 chosen = min(holding or range(len(self.devices)), key=lambda index: self.devices[index])
             self.devices[chosen] = min(1.0, self.devices[chosen] + part)
 
@@ -157,14 +157,14 @@ class Room:
         """
         everyone = range(len(self.devices))
         if len(parts) == 1 and parts[0] < 1:
-            fitting = [index for index in everyone if self.devices[index] >= parts[0] - _EPSILON]
+            fitting = [index for index in everyone if self.devices[index] >= parts[0] - EPSILON]
             return [min(fitting or everyone, key=lambda index: self.devices[index])] if everyone else []
         return sorted(everyone, key=lambda index: -self.devices[index])[: len(parts)]
 
     def _called(self, name: str) -> int | None:
         """Find a device by its name, which one that nobody uses takes if none has it yet; None if all are in use."""
         if name not in self.names:
-            unused = next((index for index, left in enumerate(self.devices) if left > 1 - _EPSILON), None)
+            unused = next((index for index, left in enumerate(self.devices) if left > 1 - EPSILON), None)
             if unused is None:
                 return None
             self.names = (*self.names[:unused], name, *self.names[unused + 1 :])
@@ -173,6 +173,6 @@ class Room:
 
 def _parts(gpus: float) -> list[float]:
     """What is taken of each device: of one a share, or all of several."""
-    if gpus <= _EPSILON:
+    if gpus <= EPSILON:
         return []
-    return [gpus] if gpus < 1 else [1.0] * math.ceil(gpus - _EPSILON)
+    return [gpus] if gpus < 1 else [1.0] * math.ceil(gpus - EPSILON)

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from prolu.client.wire import Cause
 from service.domain.planning.occupants import Occupant, settle
-from service.domain.planning.placement import Asked, Node, Place
+from service.domain.planning.placement import EPSILON, Asked, Node, Place
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 from service.domain.planning.reservations import Reservations
@@ -199,8 +199,11 @@ class _Board:
         if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
             return so("sweep_limit", f"its sweep trains {_runs(limit)} already, as many as max_concurrent allows")
         most = self._policy.max_gpus_per_user
-        if most is not None and asked.gpus and (has := self._gpus[run.owner]) + asked.gpus * asked.ranks > most:
-            return so("user_limit", f"its owner holds {has:g} GPUs already, and {most:g} is the limit for one user")
+        wanted = asked.gpus * asked.ranks
+        if most is not None and wanted and (has := self._gpus[run.owner]) + wanted > most + EPSILON:
+            return so(
+                "user_limit", f"asks for {wanted:g} GPUs; its owner holds {has:g} of the {most:g} that one user may"
+            )
         kind = self._kinds.get(asked) or self._kind(asked)
         if kind.never is not None:
             return so(*kind.never)

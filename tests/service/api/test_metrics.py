@@ -14,7 +14,7 @@ from sqlalchemy import event, update
 
 from prolu.client.wire import NodeRead
 from prolu.spec.report import Failed, Succeeded
-from service.store import figures, nodes, reports
+from service.store import figures, nodes, queue, reports
 from service.store.db import database_now
 from service.store.lease import lead
 from service.store.models import AttemptRow, RunRow
@@ -89,6 +89,19 @@ def test_gpu_seconds_go_on_while_an_attempt_lives_and_are_kept_when_it_ends(api:
         reports.apply(session, UUID(run["id"]), 1, [(9, end)], lease_seconds=60, node="n")
     kept = scrape(api)["prolu_gpu_seconds_total"][labels(user="admin")]
     assert alive <= kept < expected * 1.3
+
+
+def test_gpu_seconds_take_nothing_back_when_an_attempt_is_lost_that_nobody_had_heard_of_for_long(api: Api) -> None:
+    work_on(api, submit(api, resources={"gpus": 1.0})["id"])
+    with api.database.begin() as session:
+        now = database_now(session)
+        session.execute(
+            update(AttemptRow).values(started_at=now - timedelta(hours=1), lease_until=now - timedelta(minutes=50))
+        )
+    before = scrape(api)["prolu_gpu_seconds_total"][labels(user="admin")]
+    with api.database.begin() as session:
+        queue.reap(session)
+    assert scrape(api)["prolu_gpu_seconds_total"][labels(user="admin")] == pytest.approx(before)
 
 
 def test_the_cluster_and_its_dispatcher_are_told(api: Api) -> None:

@@ -150,7 +150,7 @@ def test_a_user_with_as_many_waiting_runs_as_may_be_submits_no_more(database_url
         answer = api.post("/v1/sweeps", sweep_body(3))
         assert (answer.status_code, answer.json()["code"]) == (409, "queue_full")
         assert answer.json()["detail"].startswith(
-            "You have 1 runs waiting, this would add 3, and 3 may wait for one user; wait for some to start"
+            "admin has 1 of their runs waiting, this would add 3, and 3 may wait for one user; wait for some to start"
         )
         assert api.post("/v1/sweeps", sweep_body(2)).status_code == 201
         assert api.post("/v1/runs", RUN).status_code == 409
@@ -177,9 +177,7 @@ def test_a_user_brings_back_no_more_runs_than_may_wait(database_url: str, tmp_pa
         }.items():
             answer = api.post(f"/v1/{verb}")
             assert (answer.status_code, answer.json()["code"]) == (409, "queue_full")
-            said = (
-                f"You have 3 runs waiting, this would add {adding}, and 3 may wait for one user; wait for some to start"
-            )
+            said = f"admin has 3 of their runs waiting, this would add {adding}, and 3 may wait for one user; wait for some"
             assert answer.json()["detail"].startswith(said)
         assert [api.get(f"/v1/runs/{one}").json()["superseded"] for one in (first, second)] == [False, False]
         api.post(f"/v1/runs/{others[0]}:cancel")

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from prolu.spec.report import Failed, Succeeded
+from prolu.spec.report import Failed, LostWorker, Succeeded
 from service.store import queue
 from service.store.db import Database, database_now
 from tests.service.store.operations import (
@@ -98,6 +98,21 @@ def test_what_is_lost_without_blame_goes_back_to_its_place_in_the_queue(database
     attempt = attempt_of(database, run_id, 1)
     assert (attempt.failure_class, attempt.node, attempt.message) == ("ray_infra", "node-7", "gone")
     assert kinds(database, run_id) == ["submitted", "claimed", "lost", "requeued"]
+
+
+def test_a_gang_that_loses_a_worker_is_lost_where_that_one_was(database: Database, owner_id: UUID) -> None:
+    run_id = submit(database, owner_id)
+    claim(database, run_id)
+    gone = LostWorker(node="10.0.0.2/b", exit_cause="SIGKILL")
+    say(database, run_id, 1, Failed(step=3, failure_class="node_lost", message="Rank 1 of 2 is lost.", lost=gone))
+    ended = attempt_of(database, run_id, 1)
+    assert (ended.outcome, ended.failure_class, ended.node, ended.exit_cause) == (
+        "lost",
+        "node_lost",
+        "10.0.0.2/b",
+        "SIGKILL",
+    )
+    assert "lost" in kinds(database, run_id)
 
 
 def test_a_new_attempt_resumes_from_the_furthest_checkpoint_of_any_earlier_one(

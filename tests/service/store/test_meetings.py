@@ -1,4 +1,4 @@
-"""Two who change many runs of a sweep at once wait for each other, in whatever order they come by the rows; nobody deadlocks.
+"""Two who change runs at once wait for each other, in whatever order they come by the rows: nobody deadlocks, and limits hold.
 
 PostgreSQL alone: SQLite lets one write at a time.
 """
@@ -14,14 +14,16 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from prolu.spec.report import Failed
+from service.domain.errors import QueueFull
 from service.domain.expansion import expand
 from service.store import extension, queue, reports, successors, wishes
 from service.store.db import Database
 from service.store.models import RunRow
 from service.store.reports import Delivery
+from service.store.submission import require_room, take_turn
 from service.store.successors import Again
 from tests.service.store.operations import claim, run_of, say
-from tests.service.store.specs import metric, sweep_spec
+from tests.service.store.specs import metric, run_spec, sweep_spec
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -113,3 +115,44 @@ def test_a_change_of_a_whole_sweep_and_reports_of_its_runs_wait_for_each_other(
         assert [run.set["training.seed"] for run in changed] == [0, 0]
     else:
         assert [run.desired_state for run in changed] == ["cancelled", "cancelled"]
+
+
+def _resume_one(session: Session, sweep: UUID) -> None:
+    run_id = session.scalars(select(RunRow.id).where(RunRow.sweep_id == sweep).order_by(RunRow.point)).first()
+    assert run_id is not None
+    wishes.request_resume(session, run_id, most_waiting=2)
+
+
+@pytest.mark.parametrize("first_verb", [0, 1])
+def test_two_who_bring_back_runs_of_one_user_come_one_after_the_other(
+    database: Database, owner_id: UUID, sweep: UUID, first_verb: int
+) -> None:
+    with database.begin() as session:
+        wishes.pause_sweep(session, sweep)
+        queue.settle(session)
+    verbs = [_resume_one, lambda session, sweep: wishes.resume_sweep(session, sweep, most_waiting=2)]
+    meeting = Meeting(database)
+    with database.begin() as session:
+        take_turn(session, owner_id)
+        meeting.comes(lambda session: verbs[first_verb](session, sweep))
+        meeting.comes(lambda session: verbs[1 - first_verb](session, sweep))
+    meeting.ends()
+    assert meeting.failures == []
+    with database.read() as session:
+        assert set(session.scalars(select(RunRow.desired_state).where(RunRow.sweep_id == sweep))) == {"running"}
+
+
+def test_of_many_who_submit_at_once_no_more_get_a_place_than_may_wait(database: Database, owner_id: UUID) -> None:
+    def submit(session: Session) -> None:
+        require_room(session, owner_id, 1, most=1)
+        queue.submit_run(session, owner_id=owner_id, spec=run_spec(), priority=50)
+
+    meeting = Meeting(database)
+    with database.begin() as session:
+        take_turn(session, owner_id)
+        for _ in range(4):
+            meeting.comes(submit)
+    meeting.ends()
+    assert [type(failure) for failure in meeting.failures] == [QueueFull] * 3
+    with database.read() as session:
+        assert len(session.scalars(select(RunRow.id)).all()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,7 +80,14 @@ def test_a_user_holds_no_more_gpus_than_the_limit() -> None:
     found = planned(runs, [trains(9, gpus=1)], [node(gpus=8, cpus=8)], policy=Policy(max_gpus_per_user=2))
     assert sorted(started(found)) == [1, 3]
     (told,) = [one.reason for one in found.decisions if one.cause == "user_limit"]
-    assert told == "its owner holds 2 GPUs already, and 2 is the limit for one user"
+    assert told == "asks for 1 GPUs; its owner holds 2 of the 2 that one user may"
+
+
+@pytest.mark.parametrize(("share", "count", "limit"), [(0.05, 20, 1), (0.2, 15, 3), (0.1, 20, 2)])
+def test_shares_that_fill_the_limit_exactly_all_start(share: float, count: int, limit: int) -> None:
+    runs = [waits(number, gpus=share) for number in range(1, count + 2)]
+    found = planned(runs, nodes=[node(gpus=8, cpus=64)], policy=Policy(max_gpus_per_user=limit))
+    assert len(started(found)) == count
 
 
 def test_runs_too_large_for_the_cluster_hold_up_nobody() -> None:
