@@ -18,6 +18,7 @@ _TIME = sa.DateTime(timezone=True)
 _FLOAT = sa.Float(precision=53)
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _CURRENT = sa.text("NOT superseded")
+_OF_A_SWEEP = sa.text("sweep_id IS NOT NULL")
 _ENDED = sa.text("finished_at IS NOT NULL")
 
 
@@ -109,12 +110,16 @@ def _upgrade_runs() -> None:
             postgresql_where=_CURRENT,
         )
         runs.create_index("ix_runs_queue", ["desired_state", "state", "id"])
+        runs.create_index(
+            "ix_runs_sweep_id_id", ["sweep_id", "id"], sqlite_where=_OF_A_SWEEP, postgresql_where=_OF_A_SWEEP
+        )
 
 
 def _downgrade_runs() -> None:
     op.drop_index("ix_runs_queue", "runs")
     op.execute("UPDATE runs SET sweep_id = NULL, point = NULL WHERE superseded")
     with _altered("runs") as runs:
+        runs.drop_index("ix_runs_sweep_id_id")
         runs.drop_index("uq_runs_sweep_id_point")
         runs.drop_constraint("fk_runs_cloned_from_runs", type_="foreignkey")
         runs.drop_constraint("fk_runs_retry_of_runs", type_="foreignkey")

@@ -39,6 +39,7 @@ from prolu.spec.report import FailureClass
 _Written = JSON(none_as_null=True)
 _Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 # SQLite counts only a column of type INTEGER up by itself.
+_OF_A_SWEEP = text("sweep_id IS NOT NULL")
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -188,6 +189,7 @@ class RunRow(Base):
             postgresql_where=text("NOT superseded"),
         ),
         Index("ix_runs_owner_id_id", "owner_id", "id"),
+        Index("ix_runs_sweep_id_id", "sweep_id", "id", sqlite_where=_OF_A_SWEEP, postgresql_where=_OF_A_SWEEP),
         Index("ix_runs_state_id", "state", "id"),
         # What waits in the queue, and the wishes that can be granted at once, however many runs there are.
         Index("ix_runs_queue", "desired_state", "state", "id"),
