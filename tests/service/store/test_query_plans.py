@@ -69,6 +69,6 @@ def test_the_order_of_a_long_list_comes_from_an_index(sqlite_template: Path, nam
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_postgresql_plans_each_question_for_what_it_asks(database: Database) -> None:
-    """A plan for any value, which it makes after a while by itself, walks through 100,000 queued runs to find that none failed."""
+    """A plan for any value, which it makes after a while by itself, walks through all queued runs to find that none failed."""
     with database.read() as session:
         assert session.execute(text("SHOW plan_cache_mode")).scalar_one() == "force_custom_plan"
