@@ -3,6 +3,8 @@
 Shapes in the annotations of the torch rooms are checked in every test, and only in tests.
 """
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jaxtyping
@@ -13,6 +15,14 @@ from tests import sharing
 pytest_plugins = ["tests.fixtures_api", "tests.fixtures_database", "tests.fixtures_models", "tests.fixtures_ray"]
 
 jaxtyping.install_import_hook(["prolu.models", "prolu.analysis", "prolu.training", "prolu.data"], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """Close what a test has drawn and not saved; matplotlib warns of the twenty-first in one process."""
+    yield
+    if (plt := sys.modules.get("matplotlib.pyplot")) is not None:
+        plt.close("all")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
