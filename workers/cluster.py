@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
 from prolu.spec.report import StopReason
+from service.domain.node_names import address_of
 from workers.actor import PackActor
 from workers.gang import Member, Seat
 from workers.lines import Lines, Loss
@@ -287,7 +288,7 @@ def _gpu_type(resources: Mapping[str, float]) -> str | None:
 
 def _at(node: str) -> str:
     """The resource by which Ray knows the address of a node of ours."""
-    return f"node:{node.rpartition('/')[0]}"
+    return f"node:{address_of(node)}"
 
 
 def _node_name(address: str, node_id: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prolu.spec.report import FailureClass
+from service.domain.node_names import address_of
 
 # Nobody's fault: tried again free of charge, the first time at once, up to a cap that ends a run which kills every
 # worker. After a bad_checkpoint the next attempt takes an earlier checkpoint, so it does not happen again.
@@ -96,12 +97,7 @@ def _nodes_to_blame(history: Sequence[Ended]) -> set[str]:
     """
     last = history[-1]
     stuck = [each for each in history if each.failure_class == last.failure_class and each.step >= last.began_at_step]
-    return {_machine(ended.node) for ended in stuck if ended.node is not None}
-
-
-def _machine(node: str) -> str:
-    """The address in a node's name, `address/id`: a machine that is started again has another id and is no other machine."""
-    return node.partition("/")[0]
+    return {address_of(ended.node) for ended in stuck if ended.node is not None}
 
 
 def pause_seconds(n: int, *, jitter: float) -> float:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
 from service.domain.errors import NotFound
+from service.domain.node_names import address_of
 from service.store.db import Database, database_now
 from service.store.lease import BELIEVED
 from service.store.models import DispatcherRow, DrainRow, NodeRow
@@ -30,7 +31,7 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
     gone = sorted(known.keys() - wanted.keys())
     if gone:
         session.execute(delete(NodeRow).where(NodeRow.name.in_(gone)))
-        session.execute(delete(DrainRow).where(DrainRow.node.in_(name for name in gone if name != _address(name))))
+        session.execute(delete(DrainRow).where(DrainRow.node.in_(name for name in gone if name != address_of(name))))
     changed = [name for name, node in wanted.items() if name not in known or _offer(known[name]) != _offer(node)]
     for name in changed:
         node = wanted[name]
@@ -71,9 +72,9 @@ _NODES = (
 def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> NodeRead:
     """Have a node start nothing more, also after Ray has restarted there. A second call replaces the first. Raises NotFound."""
     _require(session, name)
-    address = _address(name)
+    address = address_of(name)
     known = session.scalars(select(NodeRow.name)).all()
-    alone = [one for one in known if _address(one) == address] == [name]
+    alone = [one for one in known if address_of(one) == address] == [name]
     if alone:
         session.execute(delete(DrainRow).where(DrainRow.node == name))  # from when others were at its address
     held = address if alone or session.get(DrainRow, address) is not None else name
@@ -87,7 +88,7 @@ def undrain(session: Session, name: str) -> None:
 
     Any name that it had will do, and its address.
     """
-    ended = delete(DrainRow).where(DrainRow.node.in_((name, _address(name)))).returning(DrainRow.node)
+    ended = delete(DrainRow).where(DrainRow.node.in_((name, address_of(name)))).returning(DrainRow.node)
     drained = session.execute(ended).first()
     if drained is None:
         _require(session, name)
@@ -123,10 +124,6 @@ def _believed(now: ColumnElement[datetime]) -> Select[Any]:
 
 _BELIEVED = _believed(func.clock_timestamp() - BELIEVED)
 _BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{BELIEVED.total_seconds()} seconds"))
-
-
-def _address(name: str) -> str:
-    return name.partition("/")[0]
 
 
 def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:
