@@ -104,7 +104,7 @@ def _empty_tables(url: str) -> None:
     """Delete every row, after ending sessions that an earlier test may have left behind."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         for table in reversed(Base.metadata.sorted_tables):

@@ -10,15 +10,27 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.store import events
+from service.store import events, schema
 from service.store.attempts import lock_run, record
 from service.store.db import Database, database_now
 from service.store.events import Settled
 from service.store.models import EventRow
+from tests.postgres import running_postgres
 from tests.service.store.operations import run_together, submit
 
 # SQLite lets one write at a time, so that there is nothing to wait for.
 ONLY_WHERE_SEVERAL_WRITE_AT_ONCE = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def migrated_postgres() -> Iterator[str]:
+    """A server on which nobody else writes: what is settled waits for all transactions of a server, autovacuum's too."""
+    with running_postgres(("fsync=off", "autovacuum=off")) as server:
+        url = server.empty()
+        opened = Database(url)
+        schema.upgrade(opened)
+        opened.dispose()
+        yield url
 
 
 class Reader:
