@@ -6,6 +6,7 @@ Every field is read from `PROLU_<NAME>`; the few that other tools share are name
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -103,7 +104,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How logs are written."""
     holder: str = Field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}", min_length=1, max_length=200)
-    """Name of this dispatcher in leases. Default: host name and process id."""
+    """Name of this dispatcher in leases, to which each process adds letters of its own. Default: host name and process id."""
     hub_endpoint: str = Field(
         default="https://huggingface.co",
         validation_alias=AliasChoices("PROLU_HUB_ENDPOINT", "HF_ENDPOINT"),
@@ -141,6 +142,12 @@ class Settings(BaseSettings):
     def data_urls(self) -> tuple[ObjectUrl, ...]:
         """The data roots that are prefixes of object stores."""
         return tuple(root for root in self.data_roots if isinstance(root, ObjectUrl))
+
+    @model_validator(mode="after")
+    def _tell_processes_apart(self) -> Self:
+        # Two dispatchers of one name, as where hosts are clones, would take each other's lead for their own.
+        object.__setattr__(self, "holder", f"{self.holder}/{secrets.token_hex(4)}")
+        return self
 
     @model_validator(mode="after")
     def _fill_in_places(self) -> Self:

@@ -59,6 +59,17 @@ def test_of_two_dispatchers_one_works_and_the_other_waits(lab: Lab):
     assert lab.state(run_id) == "succeeded"
 
 
+def test_two_dispatchers_of_one_name_do_not_take_each_other_for_themselves(lab: Lab):
+    lab.succeed(holder="clone")
+    lab.tick()
+    namesake = lab.new_dispatcher(holder="clone")
+    run_id = lab.submit()
+    namesake.tick()
+    assert lab.state(run_id) == "queued"
+    lab.tick()
+    assert lab.state(run_id) == "starting"
+
+
 def test_who_was_replaced_without_noticing_starts_nothing(lab: Lab):
     lab.tick()
     lab.expire_lead()
