@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from service.store import nodes, queue
 from service.store.db import Database, database_now
-from service.store.models import NodeRow, RunRow, Utc
+from service.store.models import NodeRow, RunRow
+from service.store.models.base import Utc
 from tests.service.store.specs import run_spec
 
 

@@ -1,0 +1,38 @@
+"""The tables. Rows only: no relationships, so that no query hides behind an attribute.
+
+Times are UTC and aware on both databases. JSON is JSONB on PostgreSQL, but for what a person wrote in an order that
+counts (a sweep and its points), since JSONB sorts keys and turns 1e22 into an integer. Identities are UUIDv7, which
+rise with time, so that keyset pages need no second column.
+
+    people      users, their tokens, and what they asked and used
+    runs        sweeps, runs, their attempts, and what happened to them
+    measured    what runs measure and write
+    cluster     the cluster, and who leads it
+    base        what all tables have in common
+"""
+
+from service.store.models.base import Base
+from service.store.models.cluster import DispatcherRow, DrainRow, NodeRow
+from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
+from service.store.models.people import IdempotencyRow, TokenRow, UsageRow, UserRow
+from service.store.models.runs import AttemptRow, EventRow, LogChunkRow, RunRow, SweepRow
+
+__all__ = [
+    "AttemptRow",
+    "Base",
+    "BiasSnapshotRow",
+    "CheckpointRow",
+    "DiagnosticsRow",
+    "DispatcherRow",
+    "DrainRow",
+    "EventRow",
+    "IdempotencyRow",
+    "LogChunkRow",
+    "MetricPointRow",
+    "NodeRow",
+    "RunRow",
+    "SweepRow",
+    "TokenRow",
+    "UsageRow",
+    "UserRow",
+]
