@@ -86,6 +86,11 @@ check: lint  ## Check format, lint, types and imports, then run the unit tests
 test: install peers  ## Run the whole suite, with a real PostgreSQL, a real Ray, a real language model and the real SAELens
 	$(PYTEST) $(PYTEST_ARGS)
 
+.PHONY: docs
+docs: install  ## Build the documentation, its reference out of the code; pages go to build/docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "Written: build/docs/index.html"
+
 .PHONY: demo
 demo: install  ## Train the demo sweep on this machine; tables and pictures go to build/demo
 	$(BIN)/python examples/demo.py --began $(BEGAN)

@@ -19,8 +19,16 @@ def queue_rows() -> list[str]:
     memory = {kind: list(found.values()) for kind, found in QUEUE["dispatcher_memory_mib"].items()}
     return [
         row("Submissions through HTTP, one by one", "at least 300/s", by_kind("submissions_per_s", "{:.0f}/s")),
-        row("One sweep of 10,000 runs, from the request to its answer", "below 5 s", by_kind("sweep_10000_s", "{:.1f} s")),
-        row("From a submission into an idle queue to the decision to start, p95", "below 250 ms", by_kind("submit_to_start_p95_ms", "{:.0f} ms")),
+        row(
+            "One sweep of 10,000 runs, from the request to its answer",
+            "below 5 s",
+            by_kind("sweep_10000_s", "{:.1f} s"),
+        ),
+        row(
+            "From a submission into an idle queue to the decision to start, p95",
+            "below 250 ms",
+            by_kind("submit_to_start_p95_ms", "{:.0f} ms"),
+        ),
         row("A page of a list of 100,000 runs, p95", "below 50 ms", by_kind("list_p95_ms", "{:.1f} ms")),
         row("Cancel 1,000 runs", "below 2 s", by_kind("cancel_1000_s", "{:.2f} s")),
         row(
@@ -28,8 +36,12 @@ def queue_rows() -> list[str]:
             "flat",
             [f"{found[0]:.0f} and {found[-1]:.0f} MiB" for found in memory.values()],
         ),
-        row("A plan of 10,000 waiting runs, the slowest of the mixes", "below 200 ms", [f"{QUEUE['plan_10000_ms']:.0f} ms"] * 2),
-    ]  # fmt: skip
+        row(
+            "A plan of 10,000 waiting runs, the slowest of the mixes",
+            "below 200 ms",
+            [f"{QUEUE['plan_10000_ms']:.0f} ms"] * 2,
+        ),
+    ]
 
 
 def by_kind(name: str, form: str) -> list[str]:
