@@ -40,7 +40,7 @@ def run(session: Session, run_id: UUID) -> RunRead:
 
 def submitted(columns: Mapping[str, Any], spec: RunSpec, *, owner: str) -> RunRead:
     """A run that was just submitted, from what was written of it: as `run` would read it."""
-    shown = {name: columns.get(name) for name in _SHOWN} | {"owner": owner, "superseded": False}
+    shown = {name: columns.get(name) for name in _SHOWN} | {"owner": owner, "superseded": False, **_UNKEPT}
     return RunRead(**shown, tier=tiers.NAMES[columns["tier"]], progress=None, spec=spec)
 
 
@@ -171,6 +171,10 @@ def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]]) -> SweepRead:
         preemptible=row.preemptible,
         count=row._mapping["count"],
         states=states.get(row.id, {}),
+        tags=row.tags,
+        note=row.note,
+        pinned=row.pinned,
+        archived=row.archived,
         created_at=row.created_at,
         spec=SweepSpec.model_validate(row.spec),
     )
@@ -186,4 +190,6 @@ def _summary(row: Row[Any]) -> dict[str, Any]:
     return {**shown, "tier": tiers.NAMES[row.tier], "progress": progress}
 
 
+# What nobody has said anything about yet.
+_UNKEPT: dict[str, Any] = {"tags": [], "pinned": False, "archived": False}
 _SHOWN = [name for name in RunSummary.model_fields if name not in ("progress", "tier")]

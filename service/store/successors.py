@@ -50,6 +50,9 @@ _COPIED = [
     "tier",
     "priority",
     "preemptible",
+    "tags",
+    "note",
+    "pinned",
 ]
 
 

@@ -66,5 +66,7 @@ class CheckpointRead(Wire):
     """Files with sizes and checksums."""
     bytes: int
     """Sum of the sizes."""
+    pinned: bool
+    """Whether it is kept whatever a policy of deletion says."""
     created_at: datetime
     """When it was accepted."""

@@ -80,6 +80,14 @@ class RunSummary(Wire):
     """Failure or state in one sentence."""
     metrics: dict[str, float] | None
     """Final held-out metrics, once it has succeeded."""
+    tags: list[str]
+    """What people file it under, such as `baseline` or `paper:figure-3`."""
+    note: str | None
+    """What people say of it, in Markdown."""
+    pinned: bool
+    """Whether its checkpoints are kept whatever a policy of deletion says."""
+    archived: bool
+    """Whether lists leave it out unless they are asked for what is archived."""
     created_at: datetime
     """Submission."""
     started_at: datetime | None

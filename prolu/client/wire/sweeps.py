@@ -49,6 +49,8 @@ class SweepRead(Wire):
     """Label."""
     owner: str
     """User who submitted it."""
+    editors: list[str] = []
+    """Users with whom its owner shares it: they decide about it and its runs too."""
     tier: Tier
     """Of its runs, as last set for all of them."""
     priority: int
@@ -59,6 +61,14 @@ class SweepRead(Wire):
     """Number of runs."""
     states: dict[RunState, int]
     """Number of runs by state; of a point that was tried again, the latest run counts."""
+    tags: list[str]
+    """What people file it under, such as `baseline` or `paper:figure-3`."""
+    note: str | None
+    """What people say of it, in Markdown."""
+    pinned: bool
+    """Whether the checkpoints of its runs are kept whatever a policy of deletion says."""
+    archived: bool
+    """Whether lists leave it out unless they are asked for what is archived."""
     created_at: datetime
     """Submission."""
     spec: SweepSpec

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from service.store.models.base import Base
+
+_DELETED = text("deleting_since IS NOT NULL")
 
 
 class MetricPointRow(Base):
@@ -70,9 +72,15 @@ class CheckpointRow(Base):
     files: Mapped[list[dict[str, Any]]]
     bytes: Mapped[int] = mapped_column(BigInteger)
     final: Mapped[bool]
+    # Kept whatever a policy says.
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Since when its files are being deleted: nobody is offered it from then on, and the row goes when they are gone.
+    deleting_since: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     __table_args__ = (
         ForeignKeyConstraint(["run_id", "epoch"], ["attempts.run_id", "attempts.epoch"]),
         UniqueConstraint("run_id", "step", "epoch"),
+        Index("ix_checkpoints_pinned", "id", sqlite_where=text("pinned"), postgresql_where=text("pinned")),
+        Index("ix_checkpoints_deleting", "deleting_since", sqlite_where=_DELETED, postgresql_where=_DELETED),
     )

@@ -31,6 +31,11 @@ class SweepRow(Base):
     max_concurrent: Mapped[int | None]
     tier: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     preemptible: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # What people say of it, and whether they want it kept, or out of sight.
+    tags: Mapped[list[str]] = mapped_column(Json, default=list, server_default=text("'[]'"))
+    note: Mapped[str | None]
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=false())
+    archived: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
 
 
@@ -88,6 +93,12 @@ class RunRow(Base):
     failure_class: Mapped[FailureClass | None] = mapped_column(String(32))
     message: Mapped[str | None]
     metrics: Mapped[dict[str, Any] | None]
+
+    # What people say of it, and whether they want it kept, or out of sight.
+    tags: Mapped[list[str]] = mapped_column(Json, default=list, server_default=text("'[]'"))
+    note: Mapped[str | None]
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=false())
+    archived: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
