@@ -5,12 +5,14 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prolu.client.errors import WaitedTooLong
 from prolu.client.following import follow
 from prolu.client.http import Http, path_id
+from prolu.client.specs import checked
 from prolu.client.wire import (
     AttemptRead,
     BiasSnapshotRead,
@@ -30,7 +32,7 @@ from prolu.client.wire import (
     RunSummary,
     Tier,
 )
-from prolu.spec import LimitsSpec, RunSpec, validate
+from prolu.spec import LimitsSpec, RunSpec
 
 TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -46,15 +48,17 @@ class Runs:
 
     def submit(
         self,
-        spec: RunSpec | Mapping[str, Any],
+        spec: RunSpec | Mapping[str, Any] | Path,
         *,
         priority: int = 50,
         tier: Tier = "normal",
         preemptible: bool = False,
     ) -> RunRead:
-        """Put a run into the queue. Plain data is validated here first. Raises SpecError, Invalid, Forbidden."""
-        checked = spec if isinstance(spec, RunSpec) else validate(dict(spec), RunSpec)
-        body = RunCreate(spec=checked, priority=priority, tier=tier, preemptible=preemptible)
+        """Put a run into the queue; plain data, or a YAML or JSON file, is validated here first.
+
+        Raises SpecError, Invalid, Forbidden, OSError.
+        """
+        body = RunCreate(spec=checked(spec, RunSpec), priority=priority, tier=tier, preemptible=preemptible)
         return self._http.post("/v1/runs", RunRead, body)
 
     def get(self, run: Identity) -> RunRead:

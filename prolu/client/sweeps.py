@@ -5,12 +5,14 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from prolu.client.errors import WaitedTooLong
 from prolu.client.http import Http, path_id
 from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
+from prolu.client.specs import checked
 from prolu.client.wire import (
     PlacePatch,
     ResultRow,
@@ -24,7 +26,7 @@ from prolu.client.wire import (
     SweepRead,
     Tier,
 )
-from prolu.spec import LimitsSpec, SweepSpec, validate
+from prolu.spec import LimitsSpec, SweepSpec
 
 
 class Sweeps:
@@ -36,19 +38,22 @@ class Sweeps:
 
     def submit(
         self,
-        spec: SweepSpec | Mapping[str, Any],
+        spec: SweepSpec | Mapping[str, Any] | Path,
         *,
         priority: int = 50,
         tier: Tier = "normal",
         preemptible: bool = False,
     ) -> SweepRead:
-        """Put every run of a sweep into the queue, or none. Raises SpecError, Invalid, Forbidden."""
-        body = SweepCreate(spec=_checked(spec), priority=priority, tier=tier, preemptible=preemptible)
+        """Put every run of a sweep into the queue, or none; plain data, or a YAML or JSON file, is validated here first.
+
+        Raises SpecError, Invalid, Forbidden, OSError.
+        """
+        body = SweepCreate(spec=checked(spec, SweepSpec), priority=priority, tier=tier, preemptible=preemptible)
         return self._http.post("/v1/sweeps", SweepRead, body)
 
-    def preview(self, spec: SweepSpec | Mapping[str, Any]) -> SweepPreview:
+    def preview(self, spec: SweepSpec | Mapping[str, Any] | Path) -> SweepPreview:
         """The runs that a sweep would put into the queue. Raises SpecError, Invalid."""
-        return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=_checked(spec)))
+        return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=checked(spec, SweepSpec)))
 
     def get(self, sweep: Identity) -> SweepRead:
         """One sweep, and how many of its runs are in which state. Raises NotFound."""
@@ -82,9 +87,11 @@ class Sweeps:
         body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled, limits=limits)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
 
-    def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any]) -> SweepRead:
+    def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any] | Path) -> SweepRead:
         """Give the sweep a new description that has all its points and more; those are submitted. Raises SpecError, Invalid."""
-        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, SweepExtend(spec=_checked(spec)))
+        return self._http.post(
+            f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, SweepExtend(spec=checked(spec, SweepSpec))
+        )
 
     def change(
         self,
@@ -144,7 +151,3 @@ class Sweeps:
                     f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
                 )
             self._sleep(poll_seconds)
-
-
-def _checked(spec: SweepSpec | Mapping[str, Any]) -> SweepSpec:
-    return spec if isinstance(spec, SweepSpec) else validate(dict(spec), SweepSpec)
