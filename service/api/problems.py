@@ -26,6 +26,7 @@ from service.domain.errors import (
     ServiceError,
     Unauthenticated,
     Unavailable,
+    UnsatisfiableRange,
     WrongMediaType,
     WrongParameter,
 )
@@ -91,6 +92,8 @@ def for_service_error(error: ServiceError, request_id: str) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, UnsatisfiableRange):
+        headers["Content-Range"] = f"bytes */{error.size}"
     mistakes = error.mistakes if isinstance(error, Invalid) else ()
     return problem(error.status, error.code, error.sentence, request_id, mistakes=mistakes, headers=headers)
 

@@ -3,15 +3,19 @@
 ServiceError
  ├─ Unauthenticated          401
  ├─ Forbidden                403
+ │   └─ InsufficientScope        the user may, the token may not
  ├─ NotFound                 404
  ├─ Conflict                 409
- │   └─ IllegalTransition        a run's state does not allow it
+ │   ├─ IllegalTransition        a run's state does not allow it
+ │   └─ Damaged                  what is stored is not what was written
  ├─ PreconditionFailed       412  it changed since the If-Match of the request was read
  ├─ TooLarge                 413
  ├─ WrongMediaType           415
+ ├─ UnsatisfiableRange       416  no byte of the file is in the range
  ├─ Invalid                  422  names the wrong places of the body
  │   ├─ InvalidCursor             a cursor that this list did not give out
  │   └─ KeyReused                 an Idempotency-Key that came with another body
+ ├─ TooManyRequests          429  try again later
  └─ Unavailable              503  something the service depends on is out of reach; try again
 """
 
@@ -47,10 +51,14 @@ class ServiceError(Exception):
 
 
 class Unauthenticated(ServiceError):
-    """No token, or one that is unknown or revoked."""
+    """No token, or one that counts for nothing: malformed, unknown, expired, revoked, or of a disabled user."""
 
     status = 401
     code = "unauthenticated"
+
+    def __init__(self, sentence: str, *, has_token: bool = True) -> None:
+        self.has_token = has_token
+        super().__init__(sentence)
 
 
 class Forbidden(ServiceError):
@@ -58,6 +66,16 @@ class Forbidden(ServiceError):
 
     status = 403
     code = "forbidden"
+
+
+class InsufficientScope(Forbidden):
+    """The user may do this, and the token of the request may not."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, sentence: str, scope: str) -> None:
+        self.scope = scope
+        super().__init__(sentence)
 
 
 class NotFound(ServiceError):
@@ -78,6 +96,12 @@ class IllegalTransition(Conflict):
     """A run's state does not allow what was asked; the sentence names the state."""
 
     code = "illegal_transition"
+
+
+class Damaged(Conflict):
+    """What the artifact store holds is not what was put there."""
+
+    code = "damaged"
 
 
 class QueueFull(Conflict):
@@ -107,6 +131,17 @@ class WrongMediaType(ServiceError):
     code = "unsupported_media_type"
 
 
+class UnsatisfiableRange(ServiceError):
+    """The request asks for bytes of a file that it does not have; `size` says how many it has."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, sentence: str, size: int) -> None:
+        self.size = size
+        super().__init__(sentence)
+
+
 class Invalid(ServiceError):
     """The request is well-formed and wrong; `mistakes` says where in the body, or which parameters."""
 
@@ -128,6 +163,17 @@ class KeyReused(Invalid):
     """The Idempotency-Key was used before with a different body."""
 
     code = "idempotency_key_reused"
+
+
+class TooManyRequests(ServiceError):
+    """The user sends more requests than one user may."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, sentence: str, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(sentence)
 
 
 class Unavailable(ServiceError):

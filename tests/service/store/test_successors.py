@@ -31,8 +31,8 @@ from tests.service.store.specs import checkpoint, sweep_spec
 
 # What is a run's own life, and no part of what it is to do.
 LIFE = {"id", "state", "desired_state", "epoch", "step", "phase", "done", "total", "progress_at", "failure_class"} | {
-    "message", "metrics", "created_at", "started_at", "finished_at", "waiting_since", "queued_at", "not_before", "superseded", "archived",
-    "retry_of", "cloned_from", "begins_with", "begins_at_step",
+    "message", "metrics", "created_at", "started_at", "finished_at", "waiting_since", "queued_at", "not_before", "superseded",
+    "archived", "retry_of", "cloned_from", "begins_with", "begins_at_step",
 }  # fmt: skip
 
 
