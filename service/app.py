@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from prolu import __version__
 from service.api import (
     checkpoints,
+    downloads,
     events,
     logs,
     metrics,
@@ -90,6 +91,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         events.router,
         metrics.router,
         checkpoints.router,
+        downloads.router,
         queue.router,
         nodes.router,
         system.router,

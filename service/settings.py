@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     """Clients that may follow logs and events at once; more are asked to come back later."""
     stream_seconds: float = Field(default=900.0, gt=0)
     """How long one follows before the connection is closed; clients come back by themselves."""
+    presigned_seconds: int = Field(default=0, ge=0, le=604_800)
+    """Downloads from S3 are sent there by a signed address that anybody may read for so long; 0, the default, sends the bytes."""
     metrics_open: bool = False
     """Whether the API serves `/metrics` without a token. Default: whoever scrapes sends a bearer token as everybody does."""
     metrics_host: str = "127.0.0.1"

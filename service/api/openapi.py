@@ -40,7 +40,7 @@ _EXAMPLE = {
         {"pointer": "/spec/sparsity/coefficient", "detail": "spec.sparsity.coefficient must be at least 0; got -1.0."}
     ],
 }
-_METHODS = ("get", "put", "post", "delete", "patch")
+_METHODS = ("get", "head", "put", "post", "delete", "patch")
 
 
 def install(app: FastAPI) -> None:

@@ -68,6 +68,67 @@ def test_a_file_that_is_at_hand_is_not_sent_again(quick_api: Api, stored: Stored
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("known", ["*", 'W/"{}"', '"0000", "{}"'])
+def test_a_file_is_at_hand_by_any_form_of_its_tag(quick_api: Api, stored: Stored, known: str) -> None:
+    headers = {"If-None-Match": known.format(stored.sha256)}
+    for method in ("GET", "HEAD"):
+        answer = quick_api.http.request(method, stored.download, params={"file": "sae.safetensors"}, headers=headers)
+        assert (answer.status_code, answer.headers["etag"]) == (304, f'"{stored.sha256}"')
+
+
+def test_a_broken_download_goes_on_where_it_stopped(quick_api: Api, stored: Stored) -> None:
+    headers = {"Range": "bytes=1000000-", "If-Range": f'"{stored.sha256}"'}
+    answer = quick_api.http.get(stored.download, params={"file": "sae.safetensors"}, headers=headers)
+    assert answer.status_code == 206
+    assert answer.content == WEIGHTS[1_000_000:]
+    assert answer.headers["content-range"] == "bytes 1000000-2999999/3000000"
+    assert answer.headers["content-length"] == "2000000"
+    assert answer.headers["etag"] == f'"{stored.sha256}"'
+    headers["If-Range"] = '"another file"'
+    answer = quick_api.http.get(stored.download, params={"file": "sae.safetensors"}, headers=headers)
+    assert (answer.status_code, answer.content) == (200, WEIGHTS)
+
+
+def test_bytes_that_a_file_does_not_have_are_a_problem_that_says_its_size(quick_api: Api, stored: Stored) -> None:
+    headers = {"Range": "bytes=3000000-"}
+    answer = quick_api.http.get(stored.download, params={"file": "sae.safetensors"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == "bytes */3000000"
+
+
+def test_a_look_tells_what_a_download_would_send_without_sending_it(quick_api: Api, stored: Stored) -> None:
+    answer = quick_api.http.head(stored.download, params={"file": "sae.safetensors"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == "3000000"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["etag"] == f'"{stored.sha256}"'
+    assert quick_api.http.head(stored.download).headers["content-type"] == "application/zip"
+    assert quick_api.http.head(stored.download, params={"file": "manifest.json"}).status_code == 200
+    (stored.folder / "sae.safetensors").unlink()
+    for params in ({"file": "sae.safetensors"}, {}):
+        assert quick_api.http.head(stored.download, params=params).status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", WEIGHTS[:-1], WEIGHTS + b"x"])
+def test_a_file_of_another_size_is_a_problem_before_the_first_byte(
+    quick_api: Api, stored: Stored, content: bytes
+) -> None:
+    (stored.folder / "sae.safetensors").write_bytes(content)
+    for params in ({"file": "sae.safetensors"}, {}):
+        answer = quick_api.get(stored.download, **params)
+        assert (answer.status_code, answer.json()["code"]) == (409, "damaged")
+        assert (
+            f"has {len(content)} bytes in the artifact store, and was written with 3000000" in answer.json()["detail"]
+        )
+
+
+def test_a_manifest_that_grew_beyond_reason_is_not_read(quick_api: Api, stored: Stored) -> None:
+    (stored.folder / "manifest.json").write_bytes(b" " * 1_000_001)
+    for params in ({"file": "manifest.json"}, {}):
+        answer = quick_api.get(stored.download, **params)
+        assert (answer.status_code, answer.json()["code"]) == (409, "damaged")
+
+
 def test_all_files_and_the_manifest_come_as_a_zip(quick_api: Api, stored: Stored) -> None:
     answer = quick_api.get(stored.download)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
@@ -107,7 +168,7 @@ def test_the_manifest_can_be_had_alone(quick_api: Api, stored: Stored) -> None:
     assert quick_api.get(stored.download, file="manifest.json").json() == {"files": []}
 
 
-@pytest.mark.parametrize("name", ["nothing", "../../../../prolu.db", "/etc/passwd", "..", "manifest.json/.."])
+@pytest.mark.parametrize("name", ["nothing", "../../../../prolu.db", "/etc/passwd", "..", "manifest.json/..", "a\0b"])
 def test_a_file_that_the_checkpoint_does_not_have_is_not_found(quick_api: Api, stored: Stored, name: str) -> None:
     answer = quick_api.get(stored.download, file=name)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -124,7 +185,6 @@ def test_files_that_are_gone_from_the_store_are_not_found(quick_api: Api, stored
 
 
 def test_a_zip_that_breaks_off_in_the_middle_is_never_ended(quick_api: Api, stored: Stored) -> None:
-    (stored.folder / "sae.safetensors").unlink()
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -132,6 +192,7 @@ def test_a_zip_that_breaks_off_in_the_middle_is_never_ended(quick_api: Api, stor
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
+        (stored.folder / "sae.safetensors").unlink(missing_ok=True)  # after its size was looked at
         sent.append(message)
 
     token = quick_api.http.headers["Authorization"].encode()

@@ -39,7 +39,7 @@ PATHS = {
     "/v1/sweeps/{sweep_id}/results_over_seeds": {"get"},
     "/v1/sweeps/{sweep_id}/bias_statistics": {"get"},
     "/v1/checkpoints/{checkpoint_id}": {"get"},
-    "/v1/checkpoints/{checkpoint_id}/download": {"get"},
+    "/v1/checkpoints/{checkpoint_id}/download": {"get", "head"},
     "/v1/queue": {"get"},
     "/v1/queue/shares": {"get"},
     "/v1/runs/{run_id}/explain": {"get"},
