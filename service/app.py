@@ -19,12 +19,14 @@ from service.api import (
     openapi,
     problems,
     queue,
+    reference_page,
     run_verbs,
     runs,
     sweep_verbs,
     sweeps,
     system,
 )
+from service.api.addresses import Addresses
 from service.api.context import Services
 from service.api.counting import Metrics
 from service.api.middleware import Surround
@@ -77,10 +79,12 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         lifespan=lifespan,
         dependencies=[Depends(only_known)],
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.services = services
+    app.add_middleware(Addresses, routes=lambda: app.routes)
     app.add_middleware(Surround, max_body_bytes=settings.max_body_bytes, answered=services.metrics.answered)
     for router in (
         runs.router,
@@ -99,6 +103,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
+    reference_page.install(app)
     return app
 
 

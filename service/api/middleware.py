@@ -22,6 +22,13 @@ log = structlog.get_logger(__name__)
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET_PATHS = frozenset({"/livez", "/readyz"})
+# What a browser may do with an answer that it was led to: nothing, unless the answer says more itself.
+_CAREFUL = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_REQUEST_ID = REQUEST_ID.lower().encode()
 
 
 class Surround:
@@ -46,10 +53,10 @@ class Surround:
             if message["type"] == "http.response.start":
                 answer["status"] = message["status"]
                 self._answered(scope, message["status"], time.perf_counter() - began)
-                headers = [
-                    pair for pair in message.get("headers", []) if pair[0].lower() != REQUEST_ID.lower().encode()
-                ]
-                message = {**message, "headers": [*headers, (REQUEST_ID.lower().encode(), request_id.encode())]}
+                headers = [(name, value) for name, value in message.get("headers", []) if name.lower() != _REQUEST_ID]
+                said = {name.lower() for name, _ in headers}
+                careful = [pair for pair in _CAREFUL if pair[0] not in said]
+                message = {**message, "headers": [*headers, *careful, (_REQUEST_ID, request_id.encode())]}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -101,5 +108,5 @@ class Surround:
 
 def _identity(scope: Scope) -> str:
     """The client's X-Request-Id if it is short and plain, or a new one."""
-    given = dict(scope["headers"]).get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+    given = dict(scope["headers"]).get(_REQUEST_ID, b"").decode("latin-1")
     return given if _ACCEPTABLE_ID.fullmatch(given) else uuid7().hex

@@ -1,4 +1,7 @@
-"""Query parameters that no route knows are refused: a misspelt filter would otherwise be no filter."""
+"""Query parameters that no route knows are refused: a misspelt filter would otherwise be no filter.
+
+So is a NUL in a query or a path, which is in no name and which PostgreSQL cannot hold.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,14 @@ from service.domain.errors import Invalid, WrongParameter
 
 
 async def only_known(request: Request) -> None:
-    """Stand before every route. Raises Invalid, which names what is unknown and what is known."""
+    """Stand before every route. Raises Invalid, which names what is unknown and what is known, or has a NUL."""
     route = request.scope["route"]
+    said = [*(("path", *pair) for pair in request.path_params.items())]
+    said += [("query", *pair) for pair in request.query_params.multi_items()]
+    if with_nul := [
+        WrongParameter((place, name[:80]), _nul(place, name)) for place, name, value in said if "\0" in str(value)
+    ]:
+        raise wrong_parameters(with_nul[:10])
     if not request.query_params or not isinstance(route, APIRoute):
         return
     known = sorted(field.alias for field in route.dependant.query_params)
@@ -25,6 +34,10 @@ async def only_known(request: Request) -> None:
 def wrong_parameters(mistakes: Sequence[WrongParameter]) -> Invalid:
     """Make the error of a request with these mistakes."""
     return Invalid(" ".join(mistake.sentence for mistake in mistakes), mistakes)
+
+
+def _nul(place: str, name: str) -> str:
+    return f"The {place} parameter {name[:80]} must be text without the character NUL; leave it out."
 
 
 def _sentence(name: str, known: list[str]) -> str:

@@ -24,6 +24,7 @@ from service.api.parameters import wrong_parameters
 from service.domain.errors import (
     Invalid,
     ServiceError,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
     UnsatisfiableRange,
@@ -34,12 +35,7 @@ from service.domain.errors import (
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
 
-_CODES = {
-    400: "malformed_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "body_too_large",
-}
+_CODES = {400: "malformed_request", 413: "body_too_large"}
 
 
 def problem(
@@ -90,7 +86,7 @@ def for_service_error(error: ServiceError, request_id: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
+    if isinstance(error, (TooManyRequests, Unavailable)):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, UnsatisfiableRange):
         headers["Content-Range"] = f"bytes */{error.size}"
@@ -152,17 +148,10 @@ def _says_json(request: Request) -> bool:
 
 
 def _on_http_exception(request: Request, error: Any) -> Response:
-    status, headers = error.status_code, error.headers
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "POST" and ":" in request.url.path.split("/")[-1]:
-        status, headers = HTTPStatus.NOT_FOUND, None  # an unknown verb looks like the id of something that can be read
-    details = {
-        400: _unreadable(error.__cause__),
-        404: f"There is nothing at {request.url.path}; GET /openapi.json lists what there is.",
-        405: f"{request.method} is not possible at {request.url.path}; see the Allow header for what is.",
-    }
-    detail = details.get(status, str(error.detail))
+    status = error.status_code
+    detail = _unreadable(error.__cause__) if status == HTTPStatus.BAD_REQUEST else str(error.detail)
     code = _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
-    return problem(status, code, detail, request_id_of(request), headers=headers)
+    return problem(status, code, detail, request_id_of(request), headers=error.headers)
 
 
 def _unreadable(cause: BaseException | None) -> str:

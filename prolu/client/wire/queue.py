@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.runs import RunState, RunSummary
+from prolu.spec.base import Flag
 from prolu.spec.text import Label
 
 Cause = Literal[
@@ -150,7 +151,7 @@ class DrainRequest(Request):
 
     node: NodeName
     """Its name, as `GET /v1/nodes` gives it."""
-    evict: bool = False
+    evict: Flag = False
     """Whether what runs there checkpoints and goes back to the queue. Default: it may end in peace."""
     reason: Label | None = None
     """A note for others; none by default."""

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from prolu.client.wire.base import Request
 from prolu.client.wire.runs import Tier
-from prolu.spec.base import Integer, Plain, refusal
+from prolu.spec.base import Flag, Integer, Plain, refusal
 from prolu.spec.resources import LimitsSpec
 from prolu.spec.run import RunSpec
 from prolu.spec.sweep import SweepSpec
@@ -26,7 +26,7 @@ class RunCreate(Request):
     """0 to 100; higher goes first. Default 50."""
     tier: Tier = "normal"
     """Goes before priority: low, normal (the default) or high, which only administrators may ask for."""
-    preemptible: bool = False
+    preemptible: Flag = False
     """Whether it may be stopped and put back into the queue to make room for others; false by default."""
 
 
@@ -39,7 +39,7 @@ class SweepCreate(Request):
     """0 to 100, for every run of the sweep. Default 50."""
     tier: Tier = "normal"
     """Of every run of the sweep; goes before priority: low, normal (the default) or high, for administrators only."""
-    preemptible: bool = False
+    preemptible: Flag = False
     """Whether its runs may be stopped and put back into the queue to make room for others; false by default."""
 
 
@@ -50,7 +50,7 @@ class PlacePatch(Request):
     """0 to 100; higher goes first."""
     tier: Tier | None = None
     """Goes before priority: low, normal or high, which only administrators may ask for."""
-    preemptible: bool | None = None
+    preemptible: Flag | None = None
     """Whether it may be stopped and put back into the queue to make room for others."""
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class PlacePatch(Request):
 class RetryRequest(Request):
     """Try a run again that failed or was cancelled."""
 
-    from_scratch: bool = False
+    from_scratch: Flag = False
     """Whether to begin at step 0; by default it goes on from the furthest checkpoint that can be used."""
     limits: LimitsSpec | None = None
     """How long the new run may take, where that differs: what is left out or null stays as it was; by default everything."""
@@ -72,9 +72,9 @@ class RetryRequest(Request):
 class RetryFailedRequest(Request):
     """Try all runs of a sweep again that failed."""
 
-    from_scratch: bool = False
+    from_scratch: Flag = False
     """Whether they begin at step 0; by default each goes on from its furthest checkpoint that can be used."""
-    include_cancelled: bool = False
+    include_cancelled: Flag = False
     """Whether those that were cancelled are tried again too; false by default."""
     limits: LimitsSpec | None = None
     """How long the new runs may take, where that differs: what is left out or null stays as it was; by default everything."""
@@ -91,7 +91,7 @@ class CloneRequest(Request):
     """0 to 100; by default that of the other."""
     tier: Tier | None = None
     """Low, normal or high (administrators only); by default that of the other, as far as you may ask for it."""
-    preemptible: bool | None = None
+    preemptible: Flag | None = None
     """Whether it may be stopped to make room for others; by default as the other."""
 
 
