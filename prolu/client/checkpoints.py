@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pydantic import BaseModel, ValidationError
 
-from prolu.client.errors import DownloadFailed
+from prolu.client.downloads import fetch, only_here
+from prolu.client.errors import ApiError, ConnectionFailed, DownloadFailed
 from prolu.client.http import Http, path_id
 from prolu.client.runs import Identity
 from prolu.client.wire import CheckpointRead
@@ -41,9 +40,12 @@ class Checkpoints:
     ) -> Path:
         """Download every file and the manifest into `directory`, which appears whole or not at all; return it.
 
+        A file whose connection breaks goes on where it stopped; if the service stays away, so does the same call later, by
+        what it kept in a hidden folder beside `directory`.
+
         With `layout`, the files of that export alone, as its library reads them. `on_bytes` hears how many bytes each piece had.
-        Raises DownloadFailed if the directory has something in it, the checkpoint has no such export, a file's name leads out of
-        the directory, a file differs from its checksum, or the manifest from the announced files.
+        Raises ConnectionFailed, and DownloadFailed if the directory has something in it, the checkpoint has no such export, a
+        file's name leads out of the directory, a file differs from its checksum, or the manifest from the announced files.
         """
         found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
         target = Path(directory)
@@ -53,41 +55,23 @@ class Checkpoints:
         prefix = "" if layout is None else f"{layout}/"
         for file in wanted:
             _check_name(file.name.removeprefix(prefix))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            for file in wanted:
-                self._fetch(found, file, draft / file.name.removeprefix(prefix), on_bytes)
-            if layout is None:
-                self._fetch_manifest(found, draft / _MANIFEST)
-            draft.chmod(0o755)
-            draft.replace(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        draft = target.parent / f".{target.name}-{found.id}{f'-{layout}' if layout else ''}.partial"
+        draft.mkdir(parents=True, exist_ok=True)
+        with only_here(draft):
+            try:
+                for file in wanted:
+                    fetch(self._http, found.id, file, draft / file.name.removeprefix(prefix), on_bytes)
+                if layout is None:
+                    self._fetch_manifest(found, draft / _MANIFEST)
+                draft.replace(target)
+            except ConnectionFailed as error:
+                raise ConnectionFailed(
+                    f"{error} What has come is kept: the same download goes on from there."
+                ) from error
+            except (DownloadFailed, ApiError):
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
         return target
-
-    def _fetch(
-        self, checkpoint: CheckpointRead, file: CheckpointFile, path: Path, on_bytes: Callable[[int], None]
-    ) -> None:
-        checksum = hashlib.sha256()
-        length = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            path.open("wb") as out,
-            self._http.stream(f"/v1/checkpoints/{checkpoint.id}/download", {"file": file.name}) as response,
-        ):
-            for piece in response.iter_bytes():
-                length += len(piece)
-                if length > file.bytes:
-                    break  # more than was announced: no need to store it to know that it is wrong
-                checksum.update(piece)
-                out.write(piece)
-                on_bytes(len(piece))
-        if length != file.bytes or checksum.hexdigest() != file.sha256:
-            raise DownloadFailed(
-                f"{file.name} of checkpoint {checkpoint.id} arrived with {length} bytes and sha256 {checksum.hexdigest()}, "
-                f"announced were {file.bytes} bytes and {file.sha256}; nothing was kept, try again."
-            )
 
     def _fetch_manifest(self, checkpoint: CheckpointRead, path: Path) -> None:
         """The manifest has no checksum of its own; it must say what the service said."""

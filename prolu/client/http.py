@@ -109,8 +109,10 @@ class Http:
     def stream(
         self, path: str, params: Params | None = None, *, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """GET a body too long for memory. Raises ConnectionFailed too if it breaks off in the middle."""
+        """GET a body too long for memory, where the service sends us for it. Raises ConnectionFailed too if it breaks off."""
         response = self._send("GET", path, params=params, headers=headers, stream=True)
+        if response.has_redirect_location:
+            response = self._elsewhere(response, headers or {})
         try:
             yield response
         except httpx.TransportError as error:
@@ -150,7 +152,7 @@ class Http:
                     raise self._unreachable(error) from error
                 seconds, why = _backoff(attempt), f"no service answers: {_said(error)}"
             else:
-                if response.is_success:
+                if response.is_success or (stream and response.has_redirect_location):
                     return response
                 problem = _problem(response)
                 if response.status_code not in _PASSING or last:
@@ -162,6 +164,28 @@ class Http:
             self._on_wait(seconds, why)
             self._sleep(seconds)
         raise AssertionError("the last attempt returns or raises")
+
+    def _elsewhere(self, response: httpx.Response, headers: Mapping[str, str]) -> httpx.Response:
+        """GET what the service has signed an address for. The request is one of its own: our token is nobody else's business."""
+        place = httpx.URL(response.headers["Location"])
+        if response.request.url.scheme == "https" != place.scheme:
+            raise ConnectionFailed(
+                f"{self.place.url} sends us on to {place.host} without encryption; tell its operator."
+            )
+        wanted = {name: value for name, value in headers.items() if name != "If-Range"}  # our ETag is not the store's
+        try:
+            found = self._http.send(httpx.Request("GET", place, headers=wanted), stream=True)
+            if not found.is_success:
+                found.read()
+        except httpx.TransportError as error:
+            raise ConnectionFailed(
+                f"{place.host}, where {self.place.url} sends us, does not answer: {_said(error)}."
+            ) from error
+        if not found.is_success:
+            raise ConnectionFailed(
+                f"{place.host}, where {self.place.url} sends us, answers {found.status_code} {found.reason_phrase}; try again."
+            )
+        return found
 
     def _unreachable(self, error: httpx.TransportError) -> ConnectionFailed:
         return ConnectionFailed(
