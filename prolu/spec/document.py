@@ -17,6 +17,8 @@ from prolu.spec.sweep import SweepSpec
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_CHARACTERS = 1_000_000
+# Fields of a sweep by which it is told from a run, should it lack its base.
+_OF_SWEEPS = {"base", "variants", "grid", "points", "random", "search", "early_stopping"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -140,8 +142,8 @@ def validate(document: Any, model: type[Model]) -> Model:
 
 
 def is_sweep(document: Any) -> bool:
-    """Whether plain data means a sweep (it has a `base`, `variants` or a `grid`) rather than a single run."""
-    return isinstance(document, dict) and not document.keys().isdisjoint({"base", "variants", "grid"})
+    """Whether plain data means a sweep (it has a `base`, or what only a sweep has) rather than a single run."""
+    return isinstance(document, dict) and not document.keys().isdisjoint(_OF_SWEEPS)
 
 
 def json_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 
 # Stands in a location after a key of a mapping that is itself wrong.
 _KEY = "[key]"
@@ -55,6 +55,9 @@ def find(model: type[BaseModel], loc: Sequence[str | int]) -> Place:
         if within_mapping and part == _KEY:
             is_key = True
             continue
+        if (untagged := _plain_member(here, part)) is not None:
+            here = untagged
+            continue
         location.append(part)
         within_mapping = get_origin(here) is dict
         around_tag, tag = tag, None
@@ -83,10 +86,20 @@ def _bare(annotation: Any) -> Any:
     return annotation
 
 
+def _plain_member(annotation: Any, part: str | int) -> Any:
+    """Give the member of a union that is no model and that pydantic calls `part`, if there is one."""
+    for member in get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ():
+        bare = _bare(member)
+        if any(isinstance(mark, Tag) and mark.tag == part for mark in get_args(member)[1:]) and not _models(bare):
+            return bare
+    return None
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """List the models that a value of this type may be: several for a union, none for plain values."""
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
-    return [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
+    models = [_bare(member) for member in members]
+    return [model for model in models if isinstance(model, type) and issubclass(model, BaseModel)]
 
 
 def _tag(model: type[BaseModel]) -> Any:

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prolu.spec.base import Plain, Spec, Version
+from prolu.spec.dimensions import GridValues
 from prolu.spec.document import parse, validate
 from prolu.spec.mistakes import Mistake, SpecError
-from prolu.spec.sweep import GridValues
 from prolu.spec.text import Label, SpecPath
 
 

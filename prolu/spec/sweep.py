@@ -1,4 +1,4 @@
-"""A sweep: one base run and the dimensions along which it is varied.
+"""A sweep: one base run and the dimensions along which it is varied, or the space that is searched.
 
 The language only; `service.domain.expansion` turns it into runs.
 """
@@ -10,10 +10,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from prolu.spec.base import Integer, Plain, Spec, Version, refusal
+from prolu.spec.dimensions import MOST_VALUES, GridValues
+from prolu.spec.search import RandomSpec, SearchSpec
+from prolu.spec.stopping import EarlyStopping
 from prolu.spec.text import Label, Name, SpecPath
 
 Seed = Annotated[Integer, Field(ge=0, lt=2**63)]
-GridValues = Annotated[list[Plain], Field(min_length=1, max_length=1_000)]
 
 
 class Variant(Spec):
@@ -24,11 +26,14 @@ class Variant(Spec):
     set: dict[SpecPath, Plain] = {}
     """Values by path, such as `sae.kind: relu`; by default none."""
     grid: dict[SpecPath, GridValues] = {}
-    """Lists of values by path that hold for this alternative only, such as its own coefficients; by default none."""
+    """Lists or series of values by path that hold for this alternative only, such as its own coefficients; by default none."""
 
 
 class SweepSpec(Spec):
-    """variants x grid: every alternative with every combination of the grid's values; each resulting run is validated."""
+    """Every alternative with every combination of the grid, every point, every draw and every seed; or a search.
+
+    Each resulting run is validated, and runs once.
+    """
 
     version: Version = 1
     """Version of the job language; 1 is the default and the only one."""
@@ -39,11 +44,29 @@ class SweepSpec(Spec):
     variants: Annotated[list[Variant], Field(max_length=1_000)] = []
     """Alternatives; by default none, which means the base alone."""
     grid: dict[SpecPath, GridValues] = {}
-    """Lists of values by path, combined with every alternative; by default none."""
-    seeds: Annotated[list[Seed], Field(max_length=1_000)] = []
+    """Lists or series of values by path, combined with every alternative; by default none."""
+    points: Annotated[list[dict[SpecPath, Plain]], Field(max_length=10_000)] = []
+    """Settings by path that belong together, combined with every alternative and the grid; by default none."""
+    random: RandomSpec | None = None
+    """Draws from distributions, combined with every alternative, the grid and the points; by default none."""
+    seeds: Annotated[list[Seed], Field(max_length=MOST_VALUES)] = []
     """Train every point once with each of these as `training.seed`, so that results have an error; by default once, as it is."""
+    search: SearchSpec | None = None
+    """Have a sampler choose the points by what earlier ones achieved, instead of all of the above; by default not."""
+    early_stopping: EarlyStopping | None = None
+    """End runs early that are worse than others at the same step; by default every run is trained to its end."""
     max_concurrent: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = None
     """At most so many runs of this sweep train at once; no limit by default."""
+
+    @model_validator(mode="after")
+    def _searches_alone(self) -> Self:
+        if self.search is not None:
+            for name in ("variants", "grid", "points", "random", "seeds"):
+                if getattr(self, name):
+                    raise refusal(
+                        "cannot stand beside search, which chooses every point; put it into search.space", name
+                    )
+        return self
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
