@@ -25,7 +25,7 @@ from service.garbage import collect_rarely
 from service.settings import Settings, WrongSetting, read_settings
 from service.store import schema
 from service.store.db import Database
-from service.store.users import ensure_local_token
+from service.store.local_token import ensure_local_token
 
 _GRACE_SECONDS = 5
 _WRONG_SETTING = 2

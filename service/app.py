@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 
 from prolu import __version__
 from service.api import (
+    audit,
     checkpoints,
     downloads,
     events,
@@ -22,9 +23,12 @@ from service.api import (
     reference_page,
     run_verbs,
     runs,
+    sharing,
     sweep_verbs,
     sweeps,
     system,
+    tokens,
+    users,
 )
 from service.api.addresses import Addresses
 from service.api.context import Services
@@ -32,15 +36,17 @@ from service.api.counting import Metrics
 from service.api.middleware import Surround
 from service.api.parameters import only_known
 from service.api.streams import Streams
+from service.domain.throttle import Throttle
 from service.settings import Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
 from service.store.db import Database
 from service.store.events import Settled
+from service.store.gate import Gate
 from service.store.hub import Hub
+from service.store.local_token import ensure_local_token
 from service.store.planned import Planned
 from service.store.surroundings import Surroundings
-from service.store.users import Gate, ensure_local_token
 
 
 def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
@@ -53,6 +59,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         artifacts=Artifacts(settings.artifact_root),
         planned=Planned(database, settings.policy),
         gate=Gate(database),
+        throttle=_throttle(settings),
         surroundings=Surroundings(
             data_roots=settings.data_folders,
             url_roots=settings.data_urls,
@@ -70,7 +77,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         start(services)
-        yield
+        with services.gate.noting():
+            yield
         database.dispose()
 
     app = FastAPI(
@@ -91,6 +99,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         run_verbs.router,
         sweeps.router,
         sweep_verbs.router,
+        sharing.router,
         logs.router,
         events.router,
         metrics.router,
@@ -98,6 +107,9 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         downloads.router,
         queue.router,
         nodes.router,
+        users.router,
+        tokens.router,
+        audit.router,
         system.router,
     ):
         app.include_router(router)
@@ -119,3 +131,9 @@ def start(services: Services) -> None:
     if schema.shortcoming(services.database) is None:
         with services.database.begin() as session:
             ensure_local_token(session, services.settings)
+
+
+def _throttle(settings: Settings) -> Throttle | None:
+    if settings.max_requests_per_second is None:
+        return None
+    return Throttle(per_second=settings.max_requests_per_second, burst=settings.request_burst)

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     """Port that the API listens on; 0 takes a free one."""
     token_file: Path = Path()
     """Bearer token of the first administrator, made at the first start with mode 600. Default: data_dir/token."""
+    token_days: float = Field(default=90.0, gt=0)
+    """How long a new token is good, in days, if whoever makes it says nothing else."""
+    max_token_days: float = Field(default=366.0, gt=0, le=36_500)
+    """How long a new token may be good at most, in days; that of the token file does not end."""
     hub: Literal["check", "trust", "offline"] = "check"
     """Hugging Face names in specs: `check` asks the hub, `trust` believes them, `offline` takes only what is cached."""
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
@@ -98,7 +102,11 @@ class Settings(BaseSettings):
     max_gpus_per_user: float | None = Field(default=None, gt=0)
     """GPUs that one user's runs may hold at once. Default: no limit."""
     max_queued_per_user: int | None = Field(default=None, ge=1)
-    """Runs of one user that may wait at once; more are refused, new, resumed or tried again. Default: no limit."""
+    """Runs of one user that may wait at once, if administrators set no other limit for them; more are refused. Default: no limit."""
+    max_requests_per_second: float | None = Field(default=None, gt=0)
+    """Requests that one user may send each process of the API, per second in the long run; 429 beyond. Default: no limit."""
+    request_burst: int = Field(default=200, ge=1)
+    """Requests that one user may send at once after a pause, where PROLU_MAX_REQUESTS_PER_SECOND is set."""
     min_run_seconds: float = Field(default=600.0, ge=0)
     """What an attempt of a preemptible run may train before it can be stopped for others."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -13,11 +13,13 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from prolu.client.wire import Role, Scope
 from service.api.context import Services
 from service.app import create_app
 from service.settings import Settings
 from service.store.db import Database
-from service.store.users import ensure_user, issue_token
+from service.store.tokens import issue
+from service.store.users import ensure_user
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Api:
     def get(self, path: str, **params: Any) -> Any:
         return self.http.get(path, params=params or None)
 
-    def token_of(self, user: str) -> str:
-        """A new token of a member, who is made if need be."""
+    def token_of(self, user: str, *, role: Role = "member", scope: Scope = "admin") -> str:
+        """A new token of a user, who is made if need be: by default good for all that the user may."""
         with self.database.begin() as session:
-            return issue_token(session, ensure_user(session, user), name="test")
+            return issue(session, ensure_user(session, user, role=role), name="test", scope=scope).token
 
 
 @contextmanager

@@ -13,16 +13,21 @@ from pydantic import StringConstraints
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 _HUB_NAME = r"^\w[\w.\-]*(/\w[\w.\-]*)?$"
 _PATH = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"
+# Of ASCII, and of one case: no two names look alike, and none is a path.
+_USER_NAME = r"^[a-z0-9]([a-z0-9._@-]*[a-z0-9])?$"
 
 # What a person must write, by the pattern that their text did not match.
 PATTERN_WORDS = {
     _PRINTABLE: "text without line breaks, tabs or other control characters",
     _HUB_NAME: "a Hugging Face id such as 'owner/name'",
     _PATH: "a place in a run such as 'sparsity.coefficient'",
+    _USER_NAME: "a name of small letters a-z, digits and . _ - @, such as 'ada' or 'ada@lab.org'",
 }
 
 Name = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
+ShortLabel = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE)]
+UserName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_USER_NAME)]
 # A file, a folder, or the id of a model.
 Location = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=_PRINTABLE)]
 HubName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_HUB_NAME)]

@@ -1,13 +1,16 @@
-"""The two parameters that every list has."""
+"""The two parameters that every list has, and what names something in others."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import StringConstraints
 
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many items.", examples=[100])]
 Cursor = Annotated[
     str | None,
     Query(max_length=500, description="`next_cursor` of the page before; leave it out for the first page."),
 ]
+# Without the characters that no name has, one of which PostgreSQL does not even compare.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

@@ -19,6 +19,10 @@ statistics and checkpoints.
 * Lists have `limit` and `cursor`; follow `next_cursor` until it is null.
 * Every error is `application/problem+json` (RFC 9457) with a stable `code`, a sentence that says what, got, do, the
   `request_id`, and `errors` that point at each wrong field of the body or name each wrong parameter.
+* What a request may do is the lesser of its user's role (viewer, member, admin) and its token's scope (read, write, admin):
+  everybody reads everything, members submit and decide about their own and about sweeps that are shared with them, admins
+  about everything. 401 says what is wrong with the token, 403 what is missing.
+* A user who sends too many requests gets a 429 with `Retry-After`.
 * A POST may carry an `Idempotency-Key`; a repetition with the same key submits nothing and gets the same answer.
 """
 _TAGS = [
@@ -27,6 +31,7 @@ _TAGS = [
     {"name": "checkpoints", "description": "Weights, as files with checksums."},
     {"name": "queue", "description": "What trains and what waits."},
     {"name": "events", "description": "What happens, as it happens."},
+    {"name": "people", "description": "Users, tokens, limits, and who changed what."},
     {"name": "service", "description": "The service itself."},
 ]
 _EXAMPLE = {
@@ -81,6 +86,8 @@ def _tell_errors(responses: dict[str, Any], *, needs_token: bool) -> None:
     responses.setdefault("422", {})  # an unknown query parameter
     if needs_token:
         responses.setdefault("401", {})
+        responses.setdefault("403", {})
+        responses.setdefault("429", {})
         responses.setdefault("503", {})
     if "413" in responses:
         responses.setdefault("400", {})

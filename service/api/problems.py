@@ -20,8 +20,10 @@ from starlette.exceptions import HTTPException
 
 from prolu.client.wire import Problem, ProblemItem
 from prolu.spec import Mistake, SpecError, validate
+from prolu.spec.masking import masked
 from service.api.parameters import wrong_parameters
 from service.domain.errors import (
+    InsufficientScope,
     Invalid,
     ServiceError,
     TooManyRequests,
@@ -51,7 +53,7 @@ def problem(
     document = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=masked(detail),
         code=code,
         request_id=request_id,
         errors=problem_items(mistakes),
@@ -63,7 +65,7 @@ def problem(
 
 def problem_items(mistakes: Sequence[Mistake]) -> list[ProblemItem]:
     """Say where each mistake is and what it is, for programs."""
-    return [ProblemItem(pointer=mistake.pointer, detail=mistake.sentence) for mistake in mistakes]
+    return [ProblemItem(pointer=masked(mistake.pointer), detail=masked(mistake.sentence)) for mistake in mistakes]
 
 
 def install(app: FastAPI) -> None:
@@ -84,9 +86,11 @@ def request_id_of(request: Request) -> str:
 def for_service_error(error: ServiceError, request_id: str) -> Response:
     """Write an error of ours."""
     headers: dict[str, str] = {}
-    if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, (TooManyRequests, Unavailable)):
+    if isinstance(error, Unauthenticated):  # as RFC 6750 says
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.has_token else "Bearer"
+    if isinstance(error, InsufficientScope):
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+    if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, UnsatisfiableRange):
         headers["Content-Range"] = f"bytes */{error.size}"

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from service.api.context import Services
+from service.domain.access import Principal
 from service.domain.errors import ServiceError
 from service.store import idempotency
-from service.store.users import Principal
 
 # One request in so many clears away the answers that are no longer kept.
 _CLEARED_ONCE_IN = 1000

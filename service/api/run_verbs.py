@@ -15,17 +15,17 @@ from sqlalchemy.orm import Session
 from prolu.client.wire import CloneRequest, PlacePatch, RetryFailedRequest, RetryRequest, RunRead
 from prolu.spec import Mistake, RunSpec, SpecError
 from service.api.context import Parts, Services, User
-from service.api.ownership import require_own_run
+from service.api.ownership import note_run, require_own_run
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.api.tags import IfMatch, require_match, tag_of
 from service.domain import tiers
+from service.domain.access import Principal
 from service.domain.expansion import change, place_of_change
 from service.domain.memory import check_memory
-from service.store import inputs, lists, nodes, queue, successors, wishes
+from service.store import audit, inputs, lists, nodes, queue, successors, wishes
 from service.store.submission import require_room
 from service.store.successors import Again
-from service.store.users import Principal
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -36,23 +36,19 @@ _BODY_ERRORS: dict[int | str, dict[str, Any]] = {**_ERRORS, 413: {}, 415: {}}
 @router.post("/{run_id}:cancel", status_code=202, operation_id="cancel_run", responses=_ERRORS)
 def cancel_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Wish that the run end. A live run writes a last checkpoint first; a second wish changes nothing."""
-    return _wished(services, user, run_id, "cancel", wishes.request_cancel, idempotency_key)
+    return _wished(services, user, run_id, "cancel", _cancel, idempotency_key)
 
 
 @router.post("/{run_id}:pause", status_code=202, operation_id="pause_run", responses=_ERRORS)
 def pause_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Wish that the run rest until it is resumed. A live run writes a checkpoint first; a second wish changes nothing."""
-    return _wished(services, user, run_id, "pause", wishes.request_pause, idempotency_key)
+    return _wished(services, user, run_id, "pause", _pause, idempotency_key)
 
 
 @router.post("/{run_id}:resume", status_code=202, operation_id="resume_run", responses=_ERRORS)
 def resume_run(run_id: UUID, services: Parts, user: User, idempotency_key: IdempotencyKey = None) -> RunRead:
     """Put a paused run back into the queue, where its wait begins anew, or take back a pause that has not come yet."""
-
-    def wish(session: Session, run_id: UUID) -> object:
-        return wishes.request_resume(session, run_id, most_waiting=services.settings.max_queued_per_user)
-
-    return _wished(services, user, run_id, "resume", wish, idempotency_key)
+    return _wished(services, user, run_id, "resume", _resume, idempotency_key)
 
 
 @router.post("/{run_id}:retry", status_code=202, operation_id="retry_run", responses=_BODY_ERRORS)
@@ -69,16 +65,15 @@ def retry_run(
     A run that waits for its next attempt waits no longer.
     """
 
-    def check() -> None:
-        with services.database.read() as session:
-            require_own_run(session, user, run_id, "retry")
-
     def work(session: Session) -> RunRead:
-        most_waiting = services.settings.max_queued_per_user
-        return lists.run(session, successors.retry(session, run_id, again_of(body), most_waiting=most_waiting))
+        before = require_own_run(session, user, run_id, "retry")
+        most_waiting = before.max_queued or services.settings.max_queued_per_user
+        new_id = successors.retry(session, run_id, again_of(body), most_waiting=most_waiting)
+        audit.record(session, user, "run", run_id, after={"retried_as": str(new_id)})
+        return lists.run(session, new_id)
 
     request = (f"POST /v1/runs/{run_id}:retry", body)
-    return once(services, user, idempotency_key, request, check=check, work=work, answer_type=RunRead)
+    return once(services, user, idempotency_key, request, work=work, answer_type=RunRead)
 
 
 @router.post("/{run_id}:clone", status_code=202, operation_id="clone_run", responses=_BODY_ERRORS)
@@ -102,7 +97,7 @@ def clone_run(
     def work(session: Session) -> RunRead:
         ((other, spec),) = found
         tier = body.tier or ("normal" if other.tier == "high" and not user.is_admin else other.tier)
-        require_room(session, user.user_id, 1, most=services.settings.max_queued_per_user)
+        require_room(session, user.user_id, 1, most=user.max_queued or services.settings.max_queued_per_user)
         row = queue.submit_run(
             session,
             owner_id=user.user_id,
@@ -112,6 +107,8 @@ def clone_run(
             preemptible=other.preemptible if body.preemptible is None else body.preemptible,
             cloned_from=run_id,
         )
+        told = {"name": spec.name, "digest": row.columns["digest"], "cloned_from": str(run_id)}
+        audit.record(session, user, "run", row.id, after=told)
         return lists.run(session, row.id)
 
     request = (f"POST /v1/runs/{run_id}:clone", body)
@@ -125,10 +122,11 @@ def change_run(
     """Change the run's place in the queue; what the body leaves out stays. A run that has ended has none."""
     changes = place_of(body, user)
     with services.database.begin() as session:
-        require_own_run(session, user, run_id, "change")
+        before = require_own_run(session, user, run_id, "change")
         row = wishes.locked(session, run_id)
         require_match(if_match, lists.run(session, run_id))
         wishes.change_place(session, row, **changes)
+        note_run(session, user, run_id, before)
         run = lists.run(session, run_id)
     response.headers["ETag"] = tag_of(run)
     return run
@@ -153,16 +151,31 @@ def _wished(
     user: Principal,
     run_id: UUID,
     verb: str,
-    wish: Callable[[Session, UUID], object],
+    wish: Callable[[Session, UUID, int | None], object],
     idempotency_key: str | None,
 ) -> RunRead:
+    """Do a wish, which hears how many runs the owner may have waiting."""
+
     def work(session: Session) -> RunRead:
-        require_own_run(session, user, run_id, verb)
-        wish(session, run_id)
+        before = require_own_run(session, user, run_id, verb)
+        wish(session, run_id, before.max_queued or services.settings.max_queued_per_user)
+        note_run(session, user, run_id, before)
         return lists.run(session, run_id)
 
     request = (f"POST /v1/runs/{run_id}:{verb}", None)
     return once(services, user, idempotency_key, request, work=work, answer_type=RunRead)
+
+
+def _cancel(session: Session, run_id: UUID, _: int | None) -> object:
+    return wishes.request_cancel(session, run_id)
+
+
+def _pause(session: Session, run_id: UUID, _: int | None) -> object:
+    return wishes.request_pause(session, run_id)
+
+
+def _resume(session: Session, run_id: UUID, most_waiting: int | None) -> object:
+    return wishes.request_resume(session, run_id, most_waiting=most_waiting)
 
 
 def _changed(services: Services, other: RunRead, body: CloneRequest) -> RunSpec:

@@ -30,7 +30,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
-from service.store import inputs, lists, nodes, queue, results
+from service.store import audit, inputs, lists, nodes, queue, results
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -59,7 +59,7 @@ def submit_run(
             raise invalid(mistakes, "spec")
 
     def work(session: Session) -> RunRead:
-        require_room(session, user.user_id, 1, most=services.settings.max_queued_per_user)
+        require_room(session, user.user_id, 1, most=user.max_queued or services.settings.max_queued_per_user)
         row = queue.submit_run(
             session,
             owner_id=user.user_id,
@@ -68,6 +68,8 @@ def submit_run(
             priority=body.priority,
             preemptible=body.preemptible,
         )
+        told = {"name": body.spec.name, "digest": row.columns["digest"], "tier": body.tier, "priority": body.priority}
+        audit.record(session, user, "run", row.id, after=told)
         return lists.submitted(row.columns, body.spec, owner=user.name)
 
     request = ("POST /v1/runs", body)

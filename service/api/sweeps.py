@@ -28,7 +28,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.expansion import Point
-from service.store import lists, queue, sweep_tables
+from service.store import audit, lists, queue, sweep_tables
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
@@ -50,7 +50,7 @@ def submit_sweep(
         check_inputs(points, services)
 
     def work(session: Session) -> SweepRead:
-        require_room(session, user.user_id, len(points), most=services.settings.max_queued_per_user)
+        require_room(session, user.user_id, len(points), most=user.max_queued or services.settings.max_queued_per_user)
         row = queue.submit_sweep(
             session,
             owner_id=user.user_id,
@@ -60,6 +60,8 @@ def submit_sweep(
             priority=body.priority,
             preemptible=body.preemptible,
         )
+        told = {"name": row.name, "runs": row.count, "tier": body.tier, "priority": body.priority}
+        audit.record(session, user, "sweep", row.id, after=told)
         return lists.sweep(session, row.id)
 
     return once(

@@ -1,4 +1,4 @@
-"""About the service itself: who asks, what runs, whether it lives and can work."""
+"""About the service itself: what runs, whether it lives and can work."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from prolu import __version__
-from prolu.client.wire import MeRead, ReadyRead, VersionRead
+from prolu.client.wire import ReadyRead, VersionRead
 from service.api.context import Parts, Services, User
 from service.domain.errors import Unavailable
 from service.store import schema
 
 router = APIRouter(tags=["service"])
-
-
-@router.get("/v1/me", operation_id="get_me")
-def get_me(user: User) -> MeRead:
-    """Whose token the request carries."""
-    return MeRead(id=user.user_id, name=user.name, role=user.role)
 
 
 @router.get("/v1/version", operation_id="get_version")

@@ -5,11 +5,11 @@ A tag stands for what people and the dispatcher decide, not for progress, which 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header
 
-from prolu.client.wire import RunSummary, SweepRead
+from prolu.client.wire import CheckpointRead, RunSummary, SweepRead, UserRead
 from prolu.spec import digest_of
 from service.domain.errors import PreconditionFailed
 
@@ -22,14 +22,17 @@ IfMatch = Annotated[
 ]
 
 
-def tag_of(seen: RunSummary | SweepRead) -> str:
-    """Give the tag of a run or a sweep, quotes included."""
+def tag_of(seen: RunSummary | SweepRead | CheckpointRead | UserRead) -> str:
+    """Give the tag of a run, a sweep, a checkpoint or a user, quotes included."""
+    if isinstance(seen, CheckpointRead):
+        return _tag([str(seen.id), seen.pinned])
+    if isinstance(seen, UserRead):
+        return _tag([str(seen.id), seen.role, seen.weight, seen.max_queued, seen.disabled])
     own = [seen.count] if isinstance(seen, SweepRead) else [seen.state, seen.desired_state, seen.superseded]
-    decided = [str(seen.id), seen.tier, seen.priority, seen.preemptible, *own]
-    return f'"{digest_of(decided)[:32]}"'
+    return _tag([str(seen.id), seen.tier, seen.priority, seen.preemptible, *own])
 
 
-def require_match(if_match: str | None, seen: RunSummary | SweepRead) -> None:
+def require_match(if_match: str | None, seen: RunSummary | SweepRead | CheckpointRead | UserRead) -> None:
     """Raise PreconditionFailed where the request names tags, and the present one is not among them."""
     if if_match is None or if_match.strip() == "*":
         return
@@ -38,3 +41,7 @@ def require_match(if_match: str | None, seen: RunSummary | SweepRead) -> None:
         raise PreconditionFailed(
             f"If-Match is {if_match[:80]}, but the present ETag is {present}: it changed meanwhile; look again, then decide."
         )
+
+
+def _tag(decided: list[Any]) -> str:
+    return f'"{digest_of(decided)[:32]}"'

@@ -23,6 +23,7 @@ from service.domain import lifecycle, tiers
 from service.domain.errors import NotFound
 from service.store import pages
 from service.store.models import RunRow, SweepRow, UserRow
+from service.store.sharing import editors_of
 
 _SUMMARY = (
     *(column for column in RunRow.__table__.columns if column.name not in ("spec", "set")),
@@ -74,7 +75,7 @@ def sweep(session: Session, sweep_id: UUID) -> SweepRead:
     found = session.execute(_sweeps().where(SweepRow.id == sweep_id)).one_or_none()
     if found is None:
         raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
-    return _sweep(found, _states(session, [sweep_id]))
+    return _sweep(found, _states(session, [sweep_id]), editors_of(session, [sweep_id]))
 
 
 def sweeps(session: Session, *, limit: int, cursor: str | None) -> Page[SweepRead]:
@@ -83,8 +84,9 @@ def sweeps(session: Session, *, limit: int, cursor: str | None) -> Page[SweepRea
     if cursor is not None:
         statement = statement.where(SweepRow.id < pages.decode(cursor, pages.BY_ID)[0])
     rows = session.execute(statement.order_by(SweepRow.id.desc()).limit(limit + 1)).all()
-    states = _states(session, [row.id for row in rows[:limit]])
-    return pages.page(rows, limit, lambda row: _sweep(row, states), lambda row: (row.id,))
+    shown = [row.id for row in rows[:limit]]
+    states, editors = _states(session, shown), editors_of(session, shown)
+    return pages.page(rows, limit, lambda row: _sweep(row, states, editors), lambda row: (row.id,))
 
 
 def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[RunSummary]:
@@ -161,11 +163,12 @@ def _states(session: Session, sweep_ids: Iterable[UUID]) -> dict[UUID, dict[RunS
     return counted
 
 
-def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]]) -> SweepRead:
+def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]], editors: Mapping[UUID, Sequence[str]]) -> SweepRead:
     return SweepRead(
         id=row.id,
         name=row.name,
         owner=row.owner,
+        editors=list(editors.get(row.id, ())),
         tier=tiers.NAMES[row.tier],
         priority=row.priority,
         preemptible=row.preemptible,

@@ -71,7 +71,7 @@ _NODES = (
 
 def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> NodeRead:
     """Have a node start nothing more, also after Ray has restarted there. A second call replaces the first. Raises NotFound."""
-    _require(session, name)
+    require(session, name)
     address = address_of(name)
     known = session.scalars(select(NodeRow.name)).all()
     alone = [one for one in known if address_of(one) == address] == [name]
@@ -80,21 +80,23 @@ def drain(session: Session, name: str, *, evict: bool, reason: str | None) -> No
     held = address if alone or session.get(DrainRow, address) is not None else name
     session.merge(DrainRow(node=held, evict=evict, reason=reason, created_at=database_now(session)))
     session.flush()
-    return _require(session, name)
+    return require(session, name)
 
 
-def undrain(session: Session, name: str) -> None:
+def undrain(session: Session, name: str) -> bool:
     """Have a node start runs again, or one that has gone when it is back. Raises NotFound for one that nobody knows.
 
-    Any name that it had will do, and its address.
+    Any name that it had will do, and its address. Says whether it was drained.
     """
     ended = delete(DrainRow).where(DrainRow.node.in_((name, address_of(name)))).returning(DrainRow.node)
     drained = session.execute(ended).first()
     if drained is None:
-        _require(session, name)
+        require(session, name)
+    return drained is not None
 
 
-def _require(session: Session, name: str) -> NodeRead:
+def require(session: Session, name: str) -> NodeRead:
+    """Give a node as the dispatcher last saw it. Raises NotFound."""
     found = next((node for node in nodes(session) if node.name == name), None)
     if found is None:
         raise NotFound(f"There is no node {name!r}; GET /v1/nodes lists those that there are.")

@@ -21,6 +21,7 @@ from service.store.models import EventRow, RunRow, SweepRow, UserRow
 
 # In these a run waits for its turn, if its owner wants it to run.
 WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
+WAITS = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "running")
 
 # Made once, and of tables, not of objects: to build a statement or to track an object takes longer than the insert itself.
 _ADD_RUN = insert(cast("Table", RunRow.__table__))
@@ -47,12 +48,11 @@ def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | N
     if most is None or adding == 0:
         return
     name = take_turn(session, owner_id)
-    waits = RunRow.state.in_(WAITS_IN) & (RunRow.desired_state == "running")
-    waiting = session.scalars(select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, waits)).one()
+    waiting = session.scalars(select(func.count()).select_from(RunRow).where(RunRow.owner_id == owner_id, WAITS)).one()
     if waiting + adding > most:
         raise QueueFull(
             f"{name} has {waiting:,} of their runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "
-            "wait for some to start, cancel some, or ask the operator to raise PROLU_MAX_QUEUED_PER_USER."
+            "wait for some to start, cancel some, or ask an administrator for a higher limit."
         )
 
 

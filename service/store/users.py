@@ -1,154 +1,142 @@
-"""Users and their bearer tokens, of which the database holds only hashes.
-
-A token is 256 random bits, so an unsalted sha256 is enough: there is nothing to guess.
-"""
+"""Users: made, changed, listed, and what one of them uses of their limits."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import re
-import secrets
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from uuid import UUID, uuid4
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from service.settings import Settings
-from service.store.db import Database, database_now, insert_new
-from service.store.models import TokenRow, UserRow
+from prolu.client.wire import Page, Role, UserRead
+from service.domain import lifecycle
+from service.domain.errors import Conflict, NotFound
+from service.store import pages
+from service.store.db import database_now, insert_new
+from service.store.models import RunRow, UserRow
+from service.store.submission import WAITS
 
 ADMIN = "admin"
-_PREFIX = "prolu_"
-_TOKEN = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
+
+_GOES_ON = RunRow.state.in_(sorted(set(lifecycle.LIVE) | set(lifecycle.RESTING)))
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who asks."""
-
-    user_id: UUID
-    name: str
-    role: str
-
-    @property
-    def is_admin(self) -> bool:
-        return self.role == "admin"
-
-
-# Made once: it is asked for every request, and to put a statement together takes longer than to execute it.
-_USER_OF_TOKEN = (
-    select(TokenRow.sha256, UserRow.id, UserRow.name, UserRow.role)
-    .join(UserRow, UserRow.id == TokenRow.user_id)
-    .where(TokenRow.sha256 == bindparam("digest"), TokenRow.revoked_at.is_(None))
-)
-
-
-def authenticate(connection: Connection | Session, token: str) -> Principal | None:
-    """Give the user of a token; None for one that is unknown or revoked."""
-    digest = _sha256(token)
-    row = connection.execute(_USER_OF_TOKEN, {"digest": digest}).one_or_none()
-    if row is None or not hmac.compare_digest(row.sha256, digest):
-        return None
-    return Principal(row.id, row.name, row.role)
-
-
-class Gate:
-    """Who a token belongs to, asked of the database once a second at most: so long a revoked token may live on."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
-        self._clock = clock
-        self._known: dict[str, tuple[float, Principal]] = {}
-
-    def known(self, token: str) -> Principal | None:
-        """The user, if that was asked within the last second. Asks nothing."""
-        asked_at, principal = self._known.get(_sha256(token), (float("-inf"), None))
-        return principal if self._clock() - asked_at < _BELIEVED_SECONDS else None
-
-    def ask(self, token: str) -> Principal | None:
-        """The user by the database; None for a token that is unknown or revoked."""
-        asked_at = self._clock()
-        with self._database.look() as connection:
-            principal = authenticate(connection, token)
-        if principal is not None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[_sha256(token)] = asked_at, principal
-        return principal
-
-
-_BELIEVED_SECONDS = 1.0
-_MOST_KNOWN = 10_000
-
-
-def ensure_user(session: Session, name: str, *, role: str = "member") -> UUID:
+def ensure_user(session: Session, name: str, *, role: Role = "member") -> UUID:
     """Give the id of the user of that name, who is made if need be."""
     row = {"id": uuid7(), "name": name, "role": role, "created_at": database_now(session)}
     insert_new(session, UserRow, row, key=["name"])
     return session.scalars(select(UserRow.id).where(UserRow.name == name)).one()
 
 
-def issue_token(session: Session, user_id: UUID, *, name: str) -> str:
-    """Make a token. This is the only time that anybody sees it."""
-    token = new_token()
-    _register(session, user_id, token, name)
-    return token
+def create(session: Session, *, name: str, role: Role, weight: float, max_queued: int | None) -> UUID:
+    """Make a user. Raises Conflict where there is one of that name."""
+    row: dict[str, Any] = {"id": uuid7(), "name": name, "role": role, "weight": weight, "max_queued": max_queued}
+    if not insert_new(session, UserRow, {**row, "created_at": database_now(session)}, key=["name"]):
+        raise Conflict(f"There is a user {name!r} already; take another name, or change that user.")
+    user_id: UUID = row["id"]
+    return user_id
 
 
-def ensure_local_token(session: Session, settings: Settings) -> None:
-    """See to it that the token file holds a valid token of the administrator.
+def locked(session: Session, user_id: UUID) -> UserRow:
+    """Hold a user, and the administrators, until the transaction ends, so that two cannot take each other's role away.
 
-    The file is made whole, with mode 600, in a folder of mode 700; one that exists is kept, and its token registered
-    if this database does not know it. Raises PermissionError or ValueError where the file cannot serve.
+    Raises NotFound.
     """
-    token = _read_or_make(settings.token_file)
-    if authenticate(session, token) is None:
-        admin = ensure_user(session, ADMIN, role="admin")
-        _register(session, admin, token, "local")
+    # In one order, so that two who do so wait for each other and do not block each other.
+    held = session.scalars(
+        select(UserRow)
+        .where((UserRow.id == user_id) | _IS_ADMIN)
+        .order_by(UserRow.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    for row in held:
+        if row.id == user_id:
+            return row
+    raise NotFound(f"There is no user {user_id}; GET /v1/users lists those that there are.")
 
 
-def new_token() -> str:
-    """Draw a token at random."""
-    return _PREFIX + secrets.token_urlsafe(32)
+def change(session: Session, row: UserRow, changes: Mapping[str, Any]) -> None:
+    """Change a user who is locked: role, weight, max_queued, disabled. Raises Conflict for the last administrator."""
+    for name, value in changes.items():
+        if name != "disabled":
+            setattr(row, name, value)
+        elif value != (row.disabled_at is not None):
+            row.disabled_at = database_now(session) if value else None
+    session.flush()
+    governs = changes.keys() & {"role", "disabled"}
+    if governs and session.scalars(select(UserRow.id).where(_IS_ADMIN).limit(1)).first() is None:
+        raise Conflict(
+            f"{row.name} is the last administrator who is not disabled; make another user one before you change this."
+        )
 
 
-def _register(session: Session, user_id: UUID, token: str, name: str) -> None:
-    row = {
-        "id": uuid7(),
-        "user_id": user_id,
-        "name": name,
-        "sha256": _sha256(token),
-        "created_at": database_now(session),
-    }
-    insert_new(session, TokenRow, row, key=["sha256"])
+def one(session: Session, user_id: UUID) -> UserRead:
+    """A user. Raises NotFound."""
+    row = session.execute(_users().where(UserRow.id == user_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no user {user_id}; GET /v1/users lists those that there are.")
+    return _read(row, _unfinished(session, [user_id]))
 
 
-def _read_or_make(file: Path) -> str:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not file.exists():
-        draft = file.with_name(f".{file.name}.{uuid4().hex}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as out:
-                out.write(new_token() + "\n")
-            os.link(draft, file)
-        except FileExistsError:
-            pass  # another process was first; its token is as good
-        finally:
-            draft.unlink()
-    file.chmod(0o600)
-    token = file.read_text().strip()
-    if not _TOKEN.fullmatch(token):
-        raise ValueError(f"The token file {file} does not hold a token of prolu; remove it, and a new one is made.")
-    return token
+def named(session: Session, name: str) -> tuple[Role, UUID]:
+    """The role and the id of the user of that name. Raises NotFound."""
+    row = session.execute(select(UserRow.role, UserRow.id).where(UserRow.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no user {name!r}; GET /v1/users lists those that there are.")
+    return row.role, row.id
 
 
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+def users(session: Session, *, name: str | None = None, limit: int, cursor: str | None) -> Page[UserRead]:
+    """Users in the order in which they were made, or the one of that name."""
+    statement = _users()
+    if name is not None:
+        statement = statement.where(UserRow.name == name)
+    if cursor is not None:
+        statement = statement.where(UserRow.id > pages.decode(cursor, pages.BY_ID)[0])
+    rows = session.execute(statement.order_by(UserRow.id).limit(limit + 1)).all()
+    unfinished = _unfinished(session, [row.id for row in rows[:limit]])
+    return pages.page(rows, limit, lambda row: _read(row, unfinished), lambda row: (row.id,))
+
+
+def in_use(session: Session, user_id: UUID) -> tuple[int, float]:
+    """How many runs of a user wait, and how many GPUs their runs hold."""
+    waiting = session.scalars(select(func.count()).select_from(RunRow).where(RunRow.owner_id == user_id, WAITS)).one()
+    gpus = session.scalars(
+        select(func.coalesce(func.sum(RunRow.gpus * RunRow.ranks), 0.0)).where(
+            RunRow.owner_id == user_id, RunRow.state.in_(sorted(lifecycle.LIVE))
+        )
+    ).one()
+    return waiting, float(gpus)
+
+
+_IS_ADMIN = (UserRow.role == "admin") & UserRow.disabled_at.is_(None)
+
+
+def _users() -> Select[Any]:
+    return select(*UserRow.__table__.columns)
+
+
+def _unfinished(session: Session, user_ids: Iterable[UUID]) -> dict[UUID, int]:
+    rows = session.execute(
+        select(RunRow.owner_id, func.count().label("runs"))
+        .where(RunRow.owner_id.in_(list(user_ids)), _GOES_ON)
+        .group_by(RunRow.owner_id)
+    )
+    return {row.owner_id: row.runs for row in rows}
+
+
+def _read(row: Row[Any], unfinished: Mapping[UUID, int]) -> UserRead:
+    return UserRead(
+        id=row.id,
+        name=row.name,
+        role=row.role,
+        weight=row.weight,
+        max_queued=row.max_queued,
+        disabled=row.disabled_at is not None,
+        disabled_at=row.disabled_at,
+        unfinished_runs=unfinished.get(row.id, 0),
+        created_at=row.created_at,
+    )

@@ -7,7 +7,8 @@
     logs          what workers log
     results       a sweep's tables: by run, by group of seeds
     queue         what trains, what waits, and the cluster
-    system        the service itself, and who asks
+    people        users, tokens, limits, and the log of changes
+    system        the service itself
     problems      every error
     base          what messages have in common, and the form of a list
 
@@ -17,6 +18,21 @@ Knows the job language and nothing of HTTP, SQL or torch.
 from prolu.client.wire.base import Page
 from prolu.client.wire.logs import FollowedToTheEnd, LogRead
 from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
+from prolu.client.wire.people import (
+    AuditRead,
+    LimitsRead,
+    MeRead,
+    Role,
+    Scope,
+    SharingRequest,
+    TargetKind,
+    TokenCreate,
+    TokenCreated,
+    TokenRead,
+    UserCreate,
+    UserPatch,
+    UserRead,
+)
 from prolu.client.wire.problems import Problem, ProblemItem
 from prolu.client.wire.queue import (
     AheadRead,
@@ -53,12 +69,13 @@ from prolu.client.wire.submitting import (
     SweepExtend,
 )
 from prolu.client.wire.sweeps import PointRead, SweepPreview, SweepRead
-from prolu.client.wire.system import MeRead, ReadyRead, VersionRead
+from prolu.client.wire.system import ReadyRead, VersionRead
 
 __all__ = [
     "AheadRead",
     "AttemptOutcome",
     "AttemptRead",
+    "AuditRead",
     "BiasSnapshotRead",
     "Cause",
     "CheckpointRead",
@@ -69,6 +86,7 @@ __all__ = [
     "EventRead",
     "ExplainRead",
     "FollowedToTheEnd",
+    "LimitsRead",
     "LogRead",
     "MeRead",
     "MetricRead",
@@ -85,22 +103,32 @@ __all__ = [
     "ResultRow",
     "RetryFailedRequest",
     "RetryRequest",
+    "Role",
     "RunCreate",
     "RunRead",
     "RunState",
     "RunSummary",
+    "Scope",
     "ScoreRead",
     "SeedEstimate",
     "SeedGroupRead",
     "ShareRead",
     "SharesRead",
+    "SharingRequest",
     "SparsityLevel",
     "SweepBiasRead",
     "SweepCreate",
     "SweepExtend",
     "SweepPreview",
     "SweepRead",
+    "TargetKind",
     "Tier",
+    "TokenCreate",
+    "TokenCreated",
+    "TokenRead",
     "UndrainRequest",
+    "UserCreate",
+    "UserPatch",
+    "UserRead",
     "VersionRead",
 ]

@@ -1,21 +1,8 @@
-"""The service itself, and who asks."""
+"""The service itself."""
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from prolu.client.wire.base import Wire
-
-
-class MeRead(Wire):
-    """Whose token the request carried."""
-
-    id: UUID
-    """Identity of the user."""
-    name: str
-    """Name of the user."""
-    role: str
-    """What the user may do: `admin` or `member`."""
 
 
 class VersionRead(Wire):

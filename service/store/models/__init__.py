@@ -4,7 +4,7 @@ Times are UTC and aware on both databases. JSON is JSONB on PostgreSQL, but for 
 counts (a sweep and its points), since JSONB sorts keys and turns 1e22 into an integer. Identities are UUIDv7, which
 rise with time, so that keyset pages need no second column.
 
-    people      users, their tokens, and what they asked and used
+    people      users, their tokens, what they asked, used, share and changed
     runs        sweeps, runs, their attempts, and what happened to them
     measured    what runs measure and write
     cluster     the cluster, and who leads it
@@ -14,11 +14,12 @@ rise with time, so that keyset pages need no second column.
 from service.store.models.base import Base
 from service.store.models.cluster import DispatcherRow, DrainRow, NodeRow
 from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
-from service.store.models.people import IdempotencyRow, TokenRow, UsageRow, UserRow
+from service.store.models.people import AuditRow, IdempotencyRow, SweepEditorRow, TokenRow, UsageRow, UserRow
 from service.store.models.runs import AttemptRow, EventRow, LogChunkRow, RunRow, SweepRow
 
 __all__ = [
     "AttemptRow",
+    "AuditRow",
     "Base",
     "BiasSnapshotRow",
     "CheckpointRow",
@@ -31,6 +32,7 @@ __all__ = [
     "MetricPointRow",
     "NodeRow",
     "RunRow",
+    "SweepEditorRow",
     "SweepRow",
     "TokenRow",
     "UsageRow",

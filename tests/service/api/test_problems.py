@@ -263,7 +263,7 @@ def test_without_a_valid_token_nothing_is_told(quick_api: Api, path: str, author
         headers = {} if authorization is None else {"Authorization": authorization}
         answer = stranger.get(path, headers=headers)
     problem_of(answer, 401, "unauthenticated")
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"] == ("Bearer" if authorization is None else 'Bearer error="invalid_token"')
 
 
 def test_a_plain_request_id_is_echoed_and_a_strange_one_replaced(quick_api: Api) -> None:

@@ -1,118 +1,92 @@
-"""Users, tokens, and the token file of the first administrator."""
+"""Users: made once, counted, and never without an administrator."""
 
 from __future__ import annotations
 
-import stat
 import threading
-from pathlib import Path
+from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, text, update
 
-from service.settings import Settings
-from service.store.db import Database, database_now
-from service.store.models import TokenRow, UserRow
-from service.store.users import authenticate, ensure_local_token, ensure_user, issue_token
-
-
-def settings(folder: Path) -> Settings:
-    return Settings(data_dir=folder / "home")
+from service.domain.errors import Conflict, NotFound
+from service.store import users
+from service.store.db import Database
+from service.store.users import ensure_user
 
 
-def ensure(database: Database, chosen: Settings) -> str:
+def made(database: Database, name: str, role: str = "member") -> UUID:
     with database.begin() as session:
-        ensure_local_token(session, chosen)
-    return chosen.token_file.read_text().strip()
+        return ensure_user(session, name, role=role)  # type: ignore[arg-type]
 
 
-def test_a_token_is_known_by_its_hash_alone(database: Database) -> None:
+def change(database: Database, user_id: UUID, **changes: object) -> None:
     with database.begin() as session:
-        token = issue_token(session, ensure_user(session, "ada"), name="laptop")
+        users.change(session, users.locked(session, user_id), changes)
+
+
+def test_a_user_is_made_once(database: Database) -> None:
+    assert made(database, "ada") == made(database, "ada")
+
+
+def test_no_two_users_have_one_name(database: Database) -> None:
+    made(database, "ada")
+    with pytest.raises(Conflict, match="'ada' already"), database.begin() as session:
+        users.create(session, name="ada", role="viewer", weight=1.0, max_queued=None)
+
+
+@pytest.mark.parametrize("changes", [{"role": "member"}, {"role": "viewer"}, {"disabled": True}])
+def test_the_last_administrator_can_be_neither_demoted_nor_disabled(
+    database: Database, changes: dict[str, object]
+) -> None:
+    root, disabled = made(database, "root", "admin"), made(database, "gone", "admin")
+    change(database, disabled, disabled=True)
+    with pytest.raises(Conflict, match="root is the last administrator"):
+        change(database, root, **changes)
     with database.read() as session:
-        principal = authenticate(session, token)
-        assert principal is not None
-        assert (principal.name, principal.role, principal.is_admin) == ("ada", "member", False)
-        stored = session.execute(text("SELECT * FROM tokens")).one()
-        assert token not in str(stored)
-        assert authenticate(session, token + "x") is None
-        assert authenticate(session, "é\ud800") is None
+        seen = users.one(session, root)
+    assert (seen.role, seen.disabled) == ("admin", False)
+    change(database, disabled, disabled=False)
+    change(database, root, **changes)
 
 
-def test_a_revoked_token_is_unknown(database: Database) -> None:
-    with database.begin() as session:
-        token = issue_token(session, ensure_user(session, "ada"), name="laptop")
-        session.execute(update(TokenRow).values(revoked_at=database_now(session)))
-    with database.read() as session:
-        assert authenticate(session, token) is None
+def test_two_administrators_cannot_demote_each_other_at_once(database: Database) -> None:
+    both = [made(database, name, "admin") for name in ("ada", "bob")]
+    together = threading.Barrier(2)
+    refused: list[str] = []
 
-
-def test_the_first_start_makes_a_token_that_only_its_owner_can_read(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    token = ensure(database, chosen)
-    assert stat.S_IMODE(chosen.token_file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(chosen.token_file.parent.stat().st_mode) == 0o700
-    assert [file.name for file in chosen.data_dir.iterdir()] == ["token"]
-    with database.read() as session:
-        principal = authenticate(session, token)
-    assert principal is not None
-    assert principal.is_admin
-
-
-def test_later_starts_keep_the_token(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    assert ensure(database, chosen) == ensure(database, chosen)
-    with database.read() as session:
-        assert session.scalar(select(func.count()).select_from(TokenRow)) == 1
-
-
-def test_a_token_file_that_a_new_database_does_not_know_is_registered(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    token = ensure(database, chosen)
-    with database.begin() as session:
-        session.execute(text("DELETE FROM tokens"))
-        session.execute(text("DELETE FROM users"))
-    assert ensure(database, chosen) == token
-    with database.read() as session:
-        assert authenticate(session, token) is not None
-
-
-def test_a_token_file_that_others_could_read_is_closed(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    ensure(database, chosen)
-    chosen.token_file.chmod(0o644)
-    ensure(database, chosen)
-    assert stat.S_IMODE(chosen.token_file.stat().st_mode) == 0o600
-
-
-def test_a_token_file_with_something_else_in_it_is_not_taken_for_a_token(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    chosen.data_dir.mkdir()
-    chosen.token_file.write_text("hunter2")
-    with pytest.raises(ValueError, match="remove it"):
-        ensure(database, chosen)
-
-
-def test_services_that_start_together_agree_on_one_token(database: Database, tmp_path: Path) -> None:
-    chosen = settings(tmp_path)
-    together = threading.Barrier(4)
-    tokens: list[str] = []
-
-    def start() -> None:
+    def demote(user_id: UUID) -> None:
         together.wait()
-        tokens.append(ensure(database, chosen))
+        try:
+            change(database, user_id, role="member")
+        except Conflict as error:
+            refused.append(error.sentence)
 
-    threads = [threading.Thread(target=start) for _ in range(4)]
+    threads = [threading.Thread(target=demote, args=[user_id]) for user_id in both]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(tokens) == 4
-    assert len({*tokens}) == 1
+    assert len(refused) == 1
     with database.read() as session:
-        assert session.scalar(select(func.count()).select_from(TokenRow)) == 1
-        assert session.scalar(select(func.count()).select_from(UserRow)) == 1
+        assert sorted(users.one(session, user_id).role for user_id in both) == ["admin", "member"]
 
 
-def test_a_user_is_made_once(database: Database) -> None:
-    with database.begin() as session:
-        assert ensure_user(session, "ada") == ensure_user(session, "ada")
+def test_what_is_left_out_of_a_change_stays(database: Database) -> None:
+    ada = made(database, "ada")
+    made(database, "root", "admin")
+    change(database, ada, weight=3.0, max_queued=7)
+    change(database, ada, disabled=True)
+    with database.read() as session:
+        seen = users.one(session, ada)
+        assert (seen.weight, seen.max_queued, seen.disabled, seen.role) == (3.0, 7, True, "member")
+        since = seen.disabled_at
+    change(database, ada, disabled=True, max_queued=None)
+    with database.read() as session:
+        seen = users.one(session, ada)
+    assert (seen.disabled_at, seen.max_queued) == (since, None)
+
+
+def test_a_user_who_is_not_there_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFound), database.begin() as session:
+        users.locked(session, UUID(int=7))
+    with pytest.raises(NotFound), database.read() as session:
+        users.named(session, "nobody")
