@@ -1,4 +1,4 @@
-"""How good a family of autoencoders is at every sparsity: the area under its Pareto frontier. Knows numpy alone.
+"""How good a family of autoencoders is at every sparsity: the area under its Pareto frontier. Knows numpy alone of packages.
 
 A point is (l0, score), one trained run. The corners of the frontier are the points that no other dominates: those with a better
 score than every point of no more l0. Between neighbouring corners the score is interpolated linearly in log l0; after the last
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from prolu.spec.pareto import Goal, pareto
+
 Points = Sequence[tuple[float | int, float | int]]  # JSON writes whole numbers either way
-Better = Literal["higher", "lower"]
 
 _Numbers = npt.NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class _Line:
     score: _Numbers
 
     @classmethod
-    def of(cls, points: Points, low: float, high: float, better: Better) -> _Line:
+    def of(cls, points: Points, low: float, high: float, better: Goal) -> _Line:
         if not 0 < low < high < np.inf:
             raise ValueError(
                 f"The range of l0 is from {low:g} to {high:g}; give two positive numbers, the smaller one first."
@@ -91,22 +91,18 @@ class _Line:
         return np.interp(where, self.log_l0, self.score)
 
 
-def frontier(points: Points, *, better: Better = "higher") -> list[tuple[float, float]]:
+def frontier(points: Points, *, better: Goal = "higher") -> list[tuple[float, float]]:
     """Return the points that no other dominates, by rising l0; the score improves strictly from each to the next.
 
     Of equal scores the smallest l0 stays, of equal l0 the best score. Raises ValueError for no points, an l0 that is not
     positive, or a number that is not finite.
     """
-    sign = 1.0 if better == "higher" else -1.0
     l0, score = _checked(points)
-    kept: list[tuple[float, float]] = []
-    for index in np.lexsort((-sign * score, l0)):  # by l0, and the best of equal l0 first
-        if not kept or sign * score[index] > sign * kept[-1][1]:
-            kept.append((float(l0[index]), float(score[index])))
-    return kept
+    measured = list(zip(l0.tolist(), score.tolist(), strict=True))
+    return list(dict.fromkeys(measured[index] for index in pareto(measured, y=better)))
 
 
-def area_under_frontier(points: Points, *, low: float, high: float, better: Better = "higher") -> float:
+def area_under_frontier(points: Points, *, low: float, high: float, better: Goal = "higher") -> float:
     """Return the mean score of the frontier from l0 `low` to `high`, along log l0.
 
     Raises UncoveredRange if the smallest l0 is above `low` or the largest below `high`, ValueError as `frontier` does and
@@ -121,7 +117,7 @@ def area_over_seeds(
     *,
     low: float,
     high: float,
-    better: Better = "higher",
+    better: Goal = "higher",
     confidence: float = 0.95,
     resamples: int = 10_000,
 ) -> FrontierArea:
@@ -145,9 +141,7 @@ def area_over_seeds(
     )
 
 
-def difference(
-    mine: Points, theirs: Points, *, low: float, high: float, better: Better = "higher"
-) -> FrontierDifference:
+def difference(mine: Points, theirs: Points, *, low: float, high: float, better: Goal = "higher") -> FrontierDifference:
     """Return how far the frontier of `mine` is from that of `theirs` at equal l0, from `low` to `high`; above 0 `mine` is better.
 
     Both are linear between their corners, so the extremes lie at corners, and where the lines cross is worked out.

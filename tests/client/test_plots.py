@@ -14,7 +14,6 @@ from prolu.client.plots import (
     save,
 )
 from prolu.client.plots.alignment import estimator_label
-from prolu.client.plots.frontier import pareto
 from prolu.client.wire import SparsityLevel
 from prolu.spec.report import Estimate
 from tests.client.pictured import (
@@ -228,23 +227,6 @@ def test_more_variants_than_colours_are_still_told_apart() -> None:
     (axes,) = frontier_figure(rows).axes
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines}
     assert len(looks) == 20
-
-
-@pytest.mark.parametrize(
-    ("points", "higher_is_better", "kept"),
-    [
-        ([(10, 0.4), (30, 0.2)], False, [0, 1]),
-        ([(10, 0.4), (30, 0.5)], False, [0]),
-        ([(10, 0.4), (30, 0.5)], True, [0, 1]),
-        ([(10, 0.4), (10, 0.3)], False, [1]),
-        ([(30, 0.2), (10, 0.4), (20, 0.4)], False, [1, 0]),
-        ([], True, []),
-    ],
-)
-def test_the_pareto_line_joins_what_nothing_betters(
-    points: list[tuple[float, float]], higher_is_better: bool, kept: list[int]
-) -> None:
-    assert pareto(points, higher_is_better=higher_is_better) == kept
 
 
 def test_a_wide_range_of_l0_gets_a_logarithmic_axis() -> None:

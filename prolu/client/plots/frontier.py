@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prolu.client.levels import in_words, symbol, value_of
 from prolu.client.plots.style import LETTER_WIDTH, STYLE, caption, colour, line, marker, pyplot, stretch
 from prolu.client.wire import ResultRow, SeedEstimate, SeedGroupRead, SparsityLevel
+from prolu.spec.pareto import pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,19 +87,6 @@ def frontier_figure(rows: Iterable[ResultRow | SeedGroupRead]) -> Figure:
     return figure
 
 
-def pareto(points: Sequence[tuple[float, float]], *, higher_is_better: bool) -> list[int]:
-    """Indices of the points (l0, other) that no other betters in one and equals or betters in both, by rising l0."""
-    sign = -1.0 if higher_is_better else 1.0
-    best = float("inf")
-    kept = []
-    for index in sorted(range(len(points)), key=lambda index: (points[index][0], sign * points[index][1])):
-        cost = sign * points[index][1]
-        if cost < best:
-            best = cost
-            kept.append(index)
-    return kept
-
-
 def _numbers(metrics: Mapping[str, float] | Mapping[str, SeedEstimate]) -> dict[str, Measured]:
     return {
         name: Measured(value.mean, value.interval) if isinstance(value, SeedEstimate) else Measured(value)
@@ -110,7 +98,9 @@ def _draw(axes: Axes, panel: _Panel, points: Mapping[str, Sequence[_Point]]) -> 
     labelled = sum(map(len, points.values())) <= _MOST_LABELS
     sides = _sides(panel, points)
     for index, (variant, found) in enumerate(points.items()):
-        on_it = pareto([(one.l0.mean, one.other.mean) for one in found], higher_is_better=panel.higher_is_better)
+        on_it = pareto(
+            [(one.l0.mean, one.other.mean) for one in found], y="higher" if panel.higher_is_better else "lower"
+        )
         _draw_bars(axes, found, colour(index))
         axes.plot(
             [found[place].l0.mean for place in on_it],
