@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Column, Connection, text
+from sqlalchemy import Column, Connection, inspect, text
 
 from service.settings import Settings
 from service.store.db import Database
 from service.store.models import Base
+from service.store.models.findings import FINDINGS, unwatch, watch
 
 # Any number that no other program takes for its own lock in this database.
 _LOCK = 7_105_401_832
@@ -42,7 +43,19 @@ def migrate(connection: Connection) -> None:
         include_object=_is_comparable if connection.dialect.name == "sqlite" else None,
     )
     with context.begin_transaction():
+        if connection.dialect.name == "sqlite":
+            unwatch(connection)  # or no table that is watched could be made anew
         context.run_migrations()
+        if _has_findings(connection):
+            watch(connection)
+
+
+def _has_findings(connection: Connection) -> bool:
+    """Whether the table is there as the models have it, which it is not on the way to the newest revision."""
+    found = inspect(connection)
+    if not found.has_table(FINDINGS.name):
+        return False
+    return {column["name"] for column in found.get_columns(FINDINGS.name)} == set(FINDINGS.columns.keys())
 
 
 if context.is_offline_mode():

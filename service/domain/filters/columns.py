@@ -51,7 +51,7 @@ class Column:
     name: str
     """The whole path."""
     kind: Kind
-    """What stands there; a `list` or `mapping` can only be asked for its presence."""
+    """What stands there; of a `list` or `mapping` only the presence can be asked for, of `texts` (a list) what it has too."""
     source: Source
     """Where it comes from: the first part of the path, or the run itself."""
     choices: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Column:
     @property
     def is_single(self) -> bool:
         """Whether it is one value, which can be compared, sorted by and shown."""
-        return self.kind not in ("list", "mapping")
+        return self.kind not in ("texts", "list", "mapping")
 
 
 _RUN: dict[str, tuple[Kind, tuple[str, ...]]] = {
@@ -89,6 +89,10 @@ _RUN: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "started_at": ("time", ()),
     "finished_at": ("time", ()),
     "digest": ("text", ()),
+    "tags": ("texts", ()),
+    "note": ("text", ()),
+    "pinned": ("boolean", ()),
+    "archived": ("boolean", ()),
 }
 
 

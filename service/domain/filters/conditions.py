@@ -34,7 +34,10 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`name:"gpt"`: the text is in there somewhere, whatever the case of ASCII letters; unknown without a value."""
+    """`name:"gpt"`: the text is in there somewhere, whatever the case of ASCII letters; unknown without a value.
+
+    Of a list of texts, `tags:"baseline"`: it is one of them, to the letter.
+    """
 
     column: Column
     text: str

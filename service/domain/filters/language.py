@@ -32,7 +32,7 @@ from service.domain.filters.conditions import (
     Value,
 )
 from service.domain.filters.grammar import GRAMMAR, misplaced
-from service.domain.filters.literals import Wrong, typed, unquoted
+from service.domain.filters.literals import NOT_STORED, Wrong, typed, unquoted
 from service.domain.filters.mistakes import Misread, quoted
 
 MAX_LENGTH = 4_000
@@ -40,15 +40,13 @@ MAX_DEPTH = 16
 MAX_TERMS = 100
 MAX_VALUES = 500
 
-_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
-
 
 def parse(text: str) -> Condition | None:
     """Read a filter; None if it is empty, which every run passes. Raises Misread."""
     if len(text) > MAX_LENGTH:
         complaint = f"it has {len(text):,} characters, and at most {MAX_LENGTH:,} are read; make it shorter."
         raise Misread("filter", text, MAX_LENGTH, complaint)
-    if found := _NOT_STORED.search(text):
+    if found := NOT_STORED.search(text):
         raise Misread(
             "filter", text, found.start(), "a NUL or half a surrogate pair, which no database stores; remove it."
         )
@@ -130,10 +128,11 @@ class _Builder(Transformer[Token, _Grown]):
         return _Grown(Not(within.condition, _at(word)), within)
 
     def match(self, path: Token, text: Token) -> _Grown:
-        column = _single(path)
-        if column.kind != "text":
+        column = _known(path)
+        if column.kind not in ("text", "texts"):
             _refuse(_at(path), f"{column.name} is {_A[column.kind]}, and : looks into texts; compare it instead.")
-        return _Grown(Match(column, _unquoted(text), _at(path)))
+        sought = _unquoted(text) if column.kind == "text" else _value(column, text)
+        return _Grown(Match(column, str(sought), _at(path)))
 
     def presence(self, path: Token) -> _Grown:
         return _Grown(Presence(_known(path), _at(path)))
@@ -146,6 +145,7 @@ _A = {
     "boolean": "true or false",
     "time": "a time",
     "identity": "an id",
+    "texts": "a list of texts",
     "list": "a list",
     "mapping": "a part of the spec with paths of its own",
 }
@@ -169,9 +169,9 @@ def _single(path: Token) -> Column:
     column = _known(path)
     if not column.is_single:
         below = next((name for name in columns() if name.startswith(f"{column.name}.")), None)
-        instead = (
-            f"name what is in it, such as {below}" if below else f"only its presence can be asked for, {column.name}:*"
-        )
+        instead = f"name what is in it, such as {below}" if below else f"ask whether it is there, {column.name}:*"
+        if column.kind == "texts":
+            instead = f'ask what it has, {column.name}:"text"'
         _refuse(_at(path), f"{column.name} is {_A[column.kind]}; {instead}.")
     return column
 

@@ -12,6 +12,8 @@ from service.domain.filters.conditions import Value
 from service.domain.filters.mistakes import quoted
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+# No database holds these: NUL, and halves of surrogate pairs.
+NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -30,7 +32,7 @@ def typed(column: Column, given: str | int | float | bool) -> Value:
             return float(given)
         case "integer", int() | float():
             return _whole(column, given)
-        case "text", str():
+        case (("text" | "texts"), str()):
             return _chosen(column, given)
         case "time", str():
             return _moment(column, given)
@@ -68,7 +70,8 @@ def _chosen(column: Column, given: str) -> str:
     if column.choices and given not in column.choices:
         close = difflib.get_close_matches(given[:100], column.choices, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        raise Wrong(f"{column.name} is never {quoted(given)}; {meant}It is one of {', '.join(column.choices)}.")
+        never = "never has" if column.kind == "texts" else "is never"
+        raise Wrong(f"{column.name} {never} {quoted(given)}; {meant}It is one of {', '.join(column.choices)}.")
     return given
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from prolu.spec import RunSpec
 
-Kind = Literal["text", "integer", "number", "boolean", "time", "identity", "list", "mapping"]
+Kind = Literal["text", "integer", "number", "boolean", "time", "identity", "texts", "list", "mapping"]
 
 _PLAIN: dict[Any, Kind] = {str: "text", int: "integer", float: "number", bool: "boolean"}
 
@@ -66,9 +66,15 @@ def _at(annotation: Any, path: str) -> Iterator[tuple[str, SpecPlace]]:
         texts = all(isinstance(value, str) for value in values)
         yield path, SpecPlace("text", values) if texts else SpecPlace(_PLAIN[type(values[0])])
     elif origin is list:
-        yield path, SpecPlace("list")
+        yield path, _list_of(get_args(annotation)[0])
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield path, SpecPlace("mapping")
         yield from _below(annotation, f"{path}.")
     else:
         yield path, SpecPlace(_PLAIN[annotation])
+
+
+def _list_of(item: Any) -> SpecPlace:
+    if get_origin(item) is Literal:
+        return SpecPlace("texts", get_args(item))
+    return SpecPlace("list")

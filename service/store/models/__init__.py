@@ -8,16 +8,19 @@ rise with time, so that keyset pages need no second column.
     runs        sweeps, runs, their attempts, and what happened to them
     measured    what runs measure and write
     cluster     the cluster, and who leads it
+    findings    what people look for among runs, copied from the above
     base        what all tables have in common
 """
 
 from service.store.models.base import Base
 from service.store.models.cluster import DispatcherRow, DrainRow, NodeRow
+from service.store.models.findings import FINDINGS
 from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
 from service.store.models.people import AuditRow, IdempotencyRow, SweepEditorRow, TokenRow, UsageRow, UserRow
 from service.store.models.runs import AttemptRow, EventRow, LogChunkRow, RunRow, SweepRow
 
 __all__ = [
+    "FINDINGS",
     "AttemptRow",
     "AuditRow",
     "Base",
