@@ -12,6 +12,9 @@ TEST_PROCESSES ?= 2
 # More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
 PYTEST_ARGS ?=
 
+# Arguments for the search for contradictions between the API and its document
+FUZZ_ARGS ?=
+
 # Arguments for the chaos suite: make chaos CHAOS_ARGS="--seed 2 --database sqlite"
 CHAOS_ARGS ?=
 
@@ -110,6 +113,10 @@ bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length o
 .PHONY: chaos
 chaos: install  ## Train small runs while everything around them is killed, stopped or full, a quarter of an hour; counts go to build/bench/chaos.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
+
+.PHONY: fuzz-api
+fuzz-api: install  ## Try every operation of the API with generated requests, some ten minutes; FUZZ_ARGS="--seed 7 --only submit_run" narrows it
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.api.exploring --examples 300 $(FUZZ_ARGS)
 
 .PHONY: bench-queue
 bench-queue: install  ## Measure the queue on both databases, beside procrastinate; figures go to build/bench/queue.json

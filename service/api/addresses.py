@@ -7,7 +7,7 @@ address is decided by all routes that share it, and
     unknown                 404, with the address that was meant, if there is one without the slash at the end
     another method          405, with Allow
     OPTIONS                 204, with Allow
-    HEAD                    as GET, without the body
+    HEAD                    as GET, without the body, unless a route of its own knows better
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Addresses:
             await self._app(scope, receive, send)
             return
         path, method, request_id = scope["path"], scope["method"], scope.get("prolu.request_id", "")
-        allowed = self.allowed(path)
-        if allowed is None and not self._mounted(scope):
+        routed, allowed = self._routed(path), self.allowed(path) or frozenset()
+        if routed is None and not self._mounted(scope):
             await problem(404, "not_found", self._unknown(path), request_id)(scope, receive, send)
-        elif allowed is None or method in allowed - {"HEAD", "OPTIONS"}:
+        elif routed is None or method in routed:
             await self._app(scope, receive, send)
         elif method not in allowed:
             detail = f"{method[:20]} is not possible at {path[:200]}; the Allow header says what is."
@@ -57,6 +57,12 @@ class Addresses:
 
     def allowed(self, path: str) -> frozenset[str] | None:
         """Give the methods of an address, or None where no route is."""
+        routed = self._routed(path)
+        if routed is None:
+            return None
+        return routed | {"OPTIONS"} | ({"HEAD"} if "GET" in routed else set())
+
+    def _routed(self, path: str) -> frozenset[str] | None:
         if self._methods is None:
             self._methods = self._collect()
         if (methods := self._methods.get(path)) is not None:
@@ -80,12 +86,10 @@ class Addresses:
         await self._app(asked, receive, send_head)
 
     def _collect(self) -> dict[str, frozenset[str]]:
-        """Gather methods by address; addresses with names become patterns, those with the fewest names first."""
+        """Gather the methods of routes by address; addresses with names become patterns, those with the fewest names first."""
         found: dict[str, set[str]] = {}
         for path, methods in self._single():
-            found.setdefault(path, {"OPTIONS"}).update(methods)
-            if "GET" in methods:
-                found[path].add("HEAD")
+            found.setdefault(path, set()).update(methods)
         plain = {path: frozenset(methods) for path, methods in found.items()}
         named = sorted((path for path in plain if "{" in path), key=lambda path: (path.count("{"), -len(path)))
         self._named = [(_pattern(path), plain.pop(path)) for path in named]

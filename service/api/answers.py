@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 
-def written(answer: BaseModel, *, status: int = 200) -> Response:
-    """Write a model that was made here, and so is valid, as the JSON of a response."""
-    return Response(answer.model_dump_json(), status, media_type="application/json")
+def written(answer: BaseModel, *, status: int = 200, location: str | None = None) -> Response:
+    """Write a model that was made here, and so is valid, as the JSON of a response; `location` is where what was made is."""
+    headers = None if location is None else {"Location": location}
+    return Response(answer.model_dump_json(), status, headers=headers, media_type="application/json")

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from prolu.client.wire import Problem
+from service.api.contract import METHODS, complete
 from service.api.problems import MEDIA_TYPE
 
 DESCRIPTION = """
@@ -75,9 +76,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     for path, operations in document["paths"].items():
-        for method in _METHODS:
+        for method in METHODS:
             if method in operations:
                 _tell_errors(operations[method]["responses"], needs_token=path.startswith("/v1") or path == "/metrics")
+    complete(document)
     return document
 
 

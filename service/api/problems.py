@@ -117,8 +117,8 @@ def _on_invalid_request(request: Request, error: Any) -> Response:
     if complaints[0]["type"] == "json_invalid":
         detail = f"The body is not JSON: {complaints[0]['ctx']['error']} at character {complaints[0]['loc'][-1]}; correct it."
         return problem(400, _CODES[400], detail, request_id_of(request))
-    if complaints[0]["loc"][0] != "body":
-        return for_service_error(wrong_parameters(_of_parameters(complaints)), request_id_of(request))
+    if of_parameters := [complaint for complaint in complaints if complaint["loc"][0] != "body"]:
+        return for_service_error(wrong_parameters(_of_parameters(of_parameters)), request_id_of(request))
     if error.body is not None and not _says_json(request):
         got = request.headers.get("content-type", "missing")[:80]
         refusal = WrongMediaType(f"The Content-Type of the body is {got}; send application/json.")

@@ -74,7 +74,7 @@ def submit_run(
 
     request = ("POST /v1/runs", body)
     answer = once(services, user, idempotency_key, request, check=check, work=work, answer_type=RunRead)
-    return written(answer, status=201)
+    return written(answer, status=201, location=f"/v1/runs/{answer.id}")
 
 
 @router.get("", response_model=Page[RunSummary], operation_id="list_runs")

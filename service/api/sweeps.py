@@ -39,6 +39,7 @@ def submit_sweep(
     body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)],
     services: Parts,
     user: User,
+    response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> SweepRead:
     """Put every run of a sweep into the queue, or none. What the runs name is looked up first."""
@@ -64,9 +65,10 @@ def submit_sweep(
         audit.record(session, user, "sweep", row.id, after=told)
         return lists.sweep(session, row.id)
 
-    return once(
-        services, user, idempotency_key, ("POST /v1/sweeps", body), check=check, work=work, answer_type=SweepRead
-    )
+    request = ("POST /v1/sweeps", body)
+    answer = once(services, user, idempotency_key, request, check=check, work=work, answer_type=SweepRead)
+    response.headers["Location"] = f"/v1/sweeps/{answer.id}"
+    return answer
 
 
 @router.post(":preview", operation_id="preview_sweep", responses={413: {}, 415: {}, 503: {}})

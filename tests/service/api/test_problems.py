@@ -312,3 +312,8 @@ def test_no_token_is_ever_logged(quick_api: Api) -> None:
     secret = quick_api.settings.token_file.read_text().strip()
     assert secret not in str(logged)
     assert "s" * 43 not in str(logged)
+
+
+def test_a_wrong_parameter_is_told_before_a_wrong_body(quick_api: Api) -> None:
+    problem = problem_of(quick_api.http.patch("/v1/sweeps/none", json={}), 422, "invalid_request")
+    assert [error.pointer for error in problem.errors] == ["path:sweep_id"]
