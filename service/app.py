@@ -41,6 +41,7 @@ from service.settings import Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
 from service.store.db import Database
+from service.store.deletion import Remover
 from service.store.events import Settled
 from service.store.gate import Gate
 from service.store.hub import Hub
@@ -53,10 +54,12 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
     """Put the service together. Nothing is opened before the app starts; `hub_transport` is for tests."""
     database = Database(settings.database_url)
     streams = Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds)
+    artifacts = Artifacts(settings.artifact_root)
     services = Services(
         settings=settings,
         database=database,
-        artifacts=Artifacts(settings.artifact_root),
+        artifacts=artifacts,
+        remover=Remover(database, artifacts),
         planned=Planned(database, settings.policy),
         gate=Gate(database),
         throttle=_throttle(settings),
@@ -77,7 +80,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         start(services)
-        with services.gate.noting():
+        with services.gate.noting(), services.remover.working():
             yield
         database.dispose()
 
@@ -104,6 +107,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         events.router,
         metrics.router,
         checkpoints.router,
+        checkpoints.of_runs,
+        checkpoints.of_sweeps,
         downloads.router,
         queue.router,
         nodes.router,

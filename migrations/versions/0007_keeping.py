@@ -16,6 +16,7 @@ depends_on = None
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _PINNED = sa.text("pinned")
+_INHERITS = sa.text("begins_with IS NOT NULL")
 _DELETED = sa.text("deleting_since IS NOT NULL")
 
 
@@ -32,6 +33,7 @@ def upgrade() -> None:
             altered.add_column(sa.Column("note", sa.Text(), nullable=True))
             altered.add_column(sa.Column("pinned", sa.Boolean(), nullable=False, server_default=sa.false()))
             altered.add_column(sa.Column("archived", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_index("ix_runs_begins_with", "runs", ["begins_with"], sqlite_where=_INHERITS, postgresql_where=_INHERITS)
     with _altered("checkpoints") as checkpoints:
         checkpoints.add_column(sa.Column("pinned", sa.Boolean(), nullable=False, server_default=sa.false()))
         checkpoints.add_column(sa.Column("deleting_since", sa.DateTime(timezone=True), nullable=True))
@@ -49,6 +51,7 @@ def downgrade() -> None:
         checkpoints.drop_index("ix_checkpoints_pinned")
         checkpoints.drop_column("deleting_since")
         checkpoints.drop_column("pinned")
+    op.drop_index("ix_runs_begins_with", "runs")
     for table in ("runs", "sweeps"):
         with _altered(table) as altered:
             for column in ("archived", "pinned", "note", "tags"):

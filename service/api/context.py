@@ -19,6 +19,7 @@ from service.domain.throttle import Throttle
 from service.settings import Settings
 from service.store.artifacts import Artifacts
 from service.store.db import Database
+from service.store.deletion import Remover
 from service.store.events import Settled
 from service.store.gate import Gate
 from service.store.planned import Planned
@@ -33,6 +34,7 @@ class Services:
     settings: Settings
     database: Database
     artifacts: Artifacts
+    remover: Remover
     surroundings: Surroundings
     planned: Planned
     gate: Gate

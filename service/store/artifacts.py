@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from service.domain.ranges import Span
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST_BYTES = 1_000_000
 _PIECE_BYTES = 1 << 20
+_VERIFIED_AT_ONCE = 2
 
 
 class Artifacts:
@@ -33,6 +35,8 @@ class Artifacts:
     def __init__(self, root: str) -> None:
         self._url = root
         self._store: tuple[Any, str] | None = None
+        self.verifying = threading.BoundedSemaphore(_VERIFIED_AT_ONCE)
+        """Held by whoever reads whole checkpoints only to look at them."""
 
     def require(self) -> None:
         """See that the store answers, and make the root if it is a folder. Raises Unavailable where it does not."""
@@ -55,6 +59,11 @@ class Artifacts:
         Raises NotFound where the file is gone, Damaged where it has another size, Unavailable where the store cannot be reached.
         """
         return _pieces(self._open_whole(folder, file), span or Span(0, file.bytes))
+
+    def size_of(self, folder: str, name: str) -> int:
+        """Give the size of a file in bytes. Raises NotFound where it is gone, Unavailable where the store cannot be reached."""
+        with self._open(folder, name) as opened, _answering(name):
+            return opened.seek(0, io.SEEK_END)
 
     def require_whole(self, folder: str, files: Sequence[CheckpointFile]) -> None:
         """See that each file is there with its size; their content is not read. Raises as `stream` does."""

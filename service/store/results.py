@@ -21,7 +21,7 @@ from prolu.client.wire import (
 )
 from service.domain.errors import NotFound
 from service.store import pages
-from service.store.lists import owner_of
+from service.store.lists import measured_run
 from service.store.models import (
     AttemptRow,
     Base,
@@ -30,6 +30,7 @@ from service.store.models import (
     DiagnosticsRow,
     EventRow,
     MetricPointRow,
+    RunRow,
 )
 
 Table = TypeVar("Table", bound=Base)
@@ -39,12 +40,14 @@ Item = TypeVar("Item")
 def attempts(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[AttemptRead]:
     """Every try at a run, the first one first. Raises NotFound."""
     place = (AttemptRow.epoch,)
-    return _series(session, run_id, AttemptRow, place, pages.BY_NUMBER, _attempt, limit=limit, cursor=cursor)
+    key = pages.BY_NUMBER
+    return _series(session, run_id, AttemptRow, place, key, _attempt, limit=limit, cursor=cursor, of_itself=True)
 
 
 def events(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[EventRead]:
     """Everything that happened to a run, in order. Raises NotFound."""
-    return _series(session, run_id, EventRow, (EventRow.id,), pages.BY_NUMBER, _event, limit=limit, cursor=cursor)
+    place, key = (EventRow.id,), pages.BY_NUMBER
+    return _series(session, run_id, EventRow, place, key, _event, limit=limit, cursor=cursor, of_itself=True)
 
 
 def metrics(
@@ -81,13 +84,40 @@ def diagnostics(session: Session, run_id: UUID, *, limit: int, cursor: str | Non
 def checkpoints(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[CheckpointRead]:
     """The checkpoints of a run, by step. Raises NotFound."""
     place, key = (CheckpointRow.step, CheckpointRow.epoch), pages.BY_STEP_AND_EPOCH
-    return _series(session, run_id, CheckpointRow, place, key, _checkpoint, limit=limit, cursor=cursor)
+    only = [CheckpointRow.deleting_since.is_(None)]
+    return _series(session, run_id, CheckpointRow, place, key, _checkpoint, limit=limit, cursor=cursor, only=only)
+
+
+def all_checkpoints(
+    session: Session,
+    *,
+    run_id: UUID | None = None,
+    sweep_id: UUID | None = None,
+    final: bool | None = None,
+    pinned: bool | None = None,
+    limit: int,
+    cursor: str | None,
+) -> Page[CheckpointRead]:
+    """Checkpoints of all runs, those that were accepted last first; only those of which what is given holds."""
+    statement = select(CheckpointRow).where(CheckpointRow.deleting_since.is_(None))
+    if run_id is not None:
+        statement = statement.where(CheckpointRow.run_id == run_id)
+    if sweep_id is not None:
+        statement = statement.where(CheckpointRow.run_id.in_(select(RunRow.id).where(RunRow.sweep_id == sweep_id)))
+    if final is not None:
+        statement = statement.where(CheckpointRow.final if final else ~CheckpointRow.final)
+    if pinned is not None:
+        statement = statement.where(CheckpointRow.pinned if pinned else ~CheckpointRow.pinned)
+    if cursor is not None:
+        statement = statement.where(CheckpointRow.id < pages.decode(cursor, pages.BY_ID)[0])
+    rows = session.scalars(statement.order_by(CheckpointRow.id.desc()).limit(limit + 1)).all()
+    return pages.page(rows, limit, _checkpoint, lambda row: (row.id,))
 
 
 def checkpoint(session: Session, checkpoint_id: UUID) -> tuple[CheckpointRead, str]:
     """One checkpoint, and its folder below the artifact root. Raises NotFound."""
     row = session.get(CheckpointRow, checkpoint_id)
-    if row is None:
+    if row is None or row.deleting_since is not None:
         raise NotFound(f"There is no checkpoint {checkpoint_id}; GET /v1/runs/{{id}}/checkpoints lists those of a run.")
     return _checkpoint(row), row.path
 
@@ -104,10 +134,14 @@ def _series(
     cursor: str | None,
     only: Sequence[ColumnElement[bool]] = (),
     falling: bool = False,
+    of_itself: bool = False,
 ) -> Page[Item]:
-    """A page of the rows of a run, in the order of the columns `place`, which tell its rows apart. Raises NotFound."""
-    owner_of(session, run_id)
-    statement = select(table).where(table.__table__.c.run_id == run_id, *only)
+    """A page of the rows of a run, in the order of the columns `place`, which tell its rows apart. Raises NotFound.
+
+    Of a run that refers to a finished one it gives that one's rows, unless they are `of_itself`.
+    """
+    source = measured_run(session, run_id)
+    statement = select(table).where(table.__table__.c.run_id == (run_id if of_itself else source), *only)
     if cursor is not None:
         here, last = tuple_(*place), pages.decode(cursor, key)
         statement = statement.where(here < last if falling else here > last)

@@ -33,7 +33,11 @@ def beginnings(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, Beginnin
     )
     own = session.execute(
         select(CheckpointRow.run_id, CheckpointRow.path, CheckpointRow.step)
-        .where(CheckpointRow.run_id.in_(run_ids), ~_found_bad(CheckpointRow.run_id, CheckpointRow.path))
+        .where(
+            CheckpointRow.run_id.in_(run_ids),
+            CheckpointRow.deleting_since.is_(None),
+            ~_found_bad(CheckpointRow.run_id, CheckpointRow.path),
+        )
         .order_by(CheckpointRow.run_id, CheckpointRow.step, CheckpointRow.epoch)
     )
     found = {row.id: Beginning(row.begins_with, row.begins_at_step) for row in inherited}

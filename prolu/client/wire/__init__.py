@@ -9,6 +9,7 @@
     queue         what trains, what waits, and the cluster
     people        users, tokens, limits, and the log of changes
     system        the service itself
+    keeping       what is kept, and what is said of it: tags, notes, pins, the life of checkpoints
     problems      every error
     base          what messages have in common, and the form of a list
 
@@ -16,6 +17,17 @@ Knows the job language and nothing of HTTP, SQL or torch.
 """
 
 from prolu.client.wire.base import Page
+from prolu.client.wire.keeping import (
+    CheckpointPatch,
+    FileState,
+    FileVerdict,
+    KeepBest,
+    KeepReason,
+    PrunedRead,
+    PruneRead,
+    PruneRequest,
+    VerifyRead,
+)
 from prolu.client.wire.logs import FollowedToTheEnd, LogRead
 from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
 from prolu.client.wire.people import (
@@ -78,6 +90,7 @@ __all__ = [
     "AuditRead",
     "BiasSnapshotRead",
     "Cause",
+    "CheckpointPatch",
     "CheckpointRead",
     "CloneRequest",
     "DesiredState",
@@ -85,7 +98,11 @@ __all__ = [
     "DrainRequest",
     "EventRead",
     "ExplainRead",
+    "FileState",
+    "FileVerdict",
     "FollowedToTheEnd",
+    "KeepBest",
+    "KeepReason",
     "LimitsRead",
     "LogRead",
     "MeRead",
@@ -97,6 +114,9 @@ __all__ = [
     "Problem",
     "ProblemItem",
     "ProgressRead",
+    "PruneRead",
+    "PruneRequest",
+    "PrunedRead",
     "QueueEntry",
     "QueueRead",
     "ReadyRead",
@@ -130,5 +150,6 @@ __all__ = [
     "UserCreate",
     "UserPatch",
     "UserRead",
+    "VerifyRead",
     "VersionRead",
 ]

@@ -15,7 +15,7 @@ from prolu.spec.text import ShortLabel, UserName
 
 Role = Literal["admin", "member", "viewer"]
 Scope = Literal["read", "write", "admin"]
-TargetKind = Literal["run", "sweep", "user", "token", "node"]
+TargetKind = Literal["run", "sweep", "checkpoint", "user", "token", "node"]
 
 Weight = Annotated[Number, Field(gt=0, le=1e6)]
 MaxQueued = Annotated[Integer, Field(ge=1, le=1_000_000_000)]

@@ -15,6 +15,7 @@ from prolu.spec.report import FailureClass
 from service.store.models.base import Base, Json, Serial, Written
 
 _OF_A_SWEEP = text("sweep_id IS NOT NULL")
+_INHERITS = text("begins_with IS NOT NULL")
 
 
 class SweepRow(Base):
@@ -116,6 +117,8 @@ class RunRow(Base):
         Index("ix_runs_owner_id_id", "owner_id", "id"),
         Index("ix_runs_sweep_id_id", "sweep_id", "id", sqlite_where=_OF_A_SWEEP, postgresql_where=_OF_A_SWEEP),
         Index("ix_runs_state_id", "state", "id"),
+        # Which runs began with another's checkpoint.
+        Index("ix_runs_begins_with", "begins_with", sqlite_where=_INHERITS, postgresql_where=_INHERITS),
         # What waits in the queue, and the wishes that can be granted at once, however many runs there are.
         Index("ix_runs_queue", "desired_state", "state", "id"),
     )
