@@ -1,4 +1,4 @@
-"""The loop that moves runs through their life: pull, apply, reap, stop, plan, start.
+"""The loop that moves runs through their life: pull, apply, reap, stop, search, plan, start.
 
 It is the only writer of run states. It holds nothing that the database and the cluster do not know, so it can be
 killed at any moment and another one goes on: it finds the live attempts in the database and their actors by name.
@@ -26,6 +26,7 @@ from service.store.live import LiveAttempt, live
 from workers.cluster import CLUSTER_LOST, Cluster
 from workers.hearing import Listener, first_line
 from workers.metrics import DispatcherMetrics
+from workers.searching import Searcher
 from workers.starting import Starter
 from workers.stopping import Ender
 
@@ -38,6 +39,8 @@ _CLUSTER_LOST_SECONDS = 60.0
 _AGAIN = frozenset({"40P01", "40001", "55P03"})
 # The dispatcher looks so often whether something was submitted or wished, and waits no longer for any actor's answer.
 _BELL_SECONDS = 0.1
+# A turn over a slow database may take so long, or half of a lease that is short.
+_SLOW_TURN_SECONDS = 5.0
 # The lead is renewed while this share of it is left.
 _RENEW_LEAD_BELOW = 0.6
 
@@ -62,6 +65,7 @@ class Dispatcher:
         self._listener = Listener(database, cluster, settings, self._metrics)
         self._ender = Ender(database, cluster, self._listener, settings, clock)
         self._starter = Starter(database, cluster, settings, self._metrics, clock)
+        self._searcher = Searcher(database, settings, clock)
         self._draining = False
         self._live_at_last_look = 0
         self._seen_event: tuple[int, int] | None = None
@@ -178,8 +182,14 @@ class Dispatcher:
         if heard is None:
             return
         gap = max(self._clock() - heard[0], (now - heard[1]).total_seconds())
-        if gap > self._settings.lease_seconds / 4 + self._settings.poll_seconds:
+        if gap > self._longest_turn:
             self._hearing_since = self._clock()
+
+    @property
+    def _longest_turn(self) -> float:
+        """What a busy turn may take, in seconds; who took longer was away, and may have missed leases running out."""
+        lease_seconds = self._settings.lease_seconds
+        return max(lease_seconds / 4, min(_SLOW_TURN_SECONDS, lease_seconds / 2)) + self._settings.poll_seconds
 
     def _end_strangers(self, known: set[str], attempts: list[LiveAttempt]) -> None:
         """Kill actors whose attempt is over. `known` was read before `attempts`; an attempt comes before its actor."""
@@ -190,6 +200,8 @@ class Dispatcher:
                 self._listener.end_actor(name)
 
     def _reap(self) -> None:
+        if self._heard_at is not None and self._clock() - self._heard_at[0] > self._longest_turn:
+            self._hearing_since = self._clock()  # this turn itself stood still
         if self._clock() - self._hearing_since < self._settings.lease_seconds:
             return
         with self._database.begin() as session:
@@ -221,6 +233,7 @@ class Dispatcher:
             everybody=self._draining,
         )
         if not self._draining:
+            self._searcher.go_on()
             self._starter.start(anew=changed)
 
 

@@ -104,7 +104,7 @@ def _answer(reference: Any) -> Reply | Loss | None:
             return Loss("node_lost", f"The node died: {_cause(error)}", _exit_cause(error))
         return Loss("ray_infra", f"The worker process died: {_cause(error)}", _exit_cause(error))
     except ray.exceptions.RayError as error:
-        return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}", _exit_cause(error))
+        return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}")  # how its process ended, nobody saw
     return reply
 
 

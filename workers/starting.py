@@ -10,7 +10,7 @@ import structlog
 from prolu.spec.report import FailureClass
 from service.domain.planning import Plan, Preemption
 from service.settings import Settings
-from service.store import queue, situation
+from service.store import lease, queue, situation
 from service.store.db import Database
 from service.store.queue import Claim
 from workers.cluster import CLUSTER_LOST, CannotStart, Cluster
@@ -53,8 +53,7 @@ class Starter:
             now = situation.read(session, self._settings.policy)
         self._planned_event, self._planned_at = newest, self._clock()
         plan = now.plan(self._settings.policy)
-        with self._metrics.claim():
-            claims = self._claim(plan)
+        claims = self._claim(plan)
         epochs = {attempt.run_id: attempt.epoch for attempt in now.attempts}
         for preemption in plan.preemptions:
             self._make_room(preemption, epochs[preemption.run_id])
@@ -68,7 +67,9 @@ class Starter:
         chosen = {decision.run_id: decision.nodes for decision in starts}
         if not chosen:
             return []
-        with self._database.begin() as session:
+        with self._metrics.claim(), self._database.begin() as session:
+            if not lease.leads(session, self._settings.holder):
+                return []  # the plan is as old as the lead that was lost while it was made
             return queue.claim(
                 session,
                 list(chosen),

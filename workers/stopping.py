@@ -6,6 +6,7 @@ outcome comes; an actor heeds the first one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -78,15 +79,17 @@ class Ender:
         """Ask or end what has to end: `evicted` names nodes that are cleared, `everybody` clears them all.
 
         What was not said while nobody listened (no dispatcher, no database) proves nothing: silence counts for at most
-        `listened_seconds`.
+        `listened_seconds`, until that is a lease's time. What an actor has to say waits in it, so one that has said nothing
+        for a whole lease of listening has had nothing to say since its last word.
         """
+        at_most = listened_seconds if listened_seconds < self._settings.lease_seconds else math.inf
         here = {_key(attempt) for attempt in live}
         self._asked = {key: asked for key, asked in self._asked.items() if key in here}
         for attempt in live:
             age = (now - attempt.started_at).total_seconds()
-            age = min(age, listened_seconds) if attempt.unheard else age
+            age = min(age, at_most) if attempt.unheard else age
             silent = (now - (attempt.news_at or attempt.started_at)).total_seconds()
-            silent = min(silent, listened_seconds)
+            silent = min(silent, at_most)
             over = overrun(attempt.state, self._limits(attempt), age_seconds=age, silent_seconds=silent)
             if over is not None and over.limit == "start":
                 self._listener.lose(attempt, Loss("not_started", over.sentence))

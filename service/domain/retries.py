@@ -19,8 +19,9 @@ SLOW: frozenset[FailureClass] = frozenset({"not_started"})
 COSTLY: frozenset[FailureClass] = frozenset({"host_oom", "storage", "lease_expired"})
 # Would only happen again: gpu_oom, nan_loss, user_error, timeout, internal_error.
 
-# Of a bad checkpoint to blame are the files, each a different one; and to be preempted is never the run's doing.
-_BLAMELESS: frozenset[FailureClass] = frozenset({"bad_checkpoint", "preempted"})
+# Of a bad checkpoint to blame are the files, each a different one; to be preempted is never the run's doing; and machines go
+# in clusters where they are rented by the hour. A run that takes its machine down with it is ended by the cap.
+_BLAMELESS: frozenset[FailureClass] = frozenset({"bad_checkpoint", "preempted", "node_lost"})
 
 RETRY_BUDGET = 3
 FREE_RETRY_CAP = 20
@@ -44,6 +45,8 @@ class Ended:
     """The last step that it was heard of."""
     began_at_step: int = 0
     """Of the checkpoint that it went on from."""
+    process_died: bool = False
+    """Whether the cluster saw its process die, which a worker that is gone with Ray's head does not prove."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ def _nodes_to_blame(history: Sequence[Ended]) -> set[str]:
     budget and the cap.
     """
     last = history[-1]
-    stuck = [each for each in history if each.failure_class == last.failure_class and each.step >= last.began_at_step]
+    alike = [each for each in history if each.failure_class == last.failure_class]
+    if last.failure_class == "ray_infra":
+        alike = [each for each in alike if each.process_died]
+    stuck = [each for each in alike if each.step >= last.began_at_step]
     return {address_of(ended.node) for ended in stuck if ended.node is not None}
 
 

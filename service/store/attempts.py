@@ -189,12 +189,24 @@ def end_badly(
 
 def _history(session: Session, run_id: UUID) -> list[Ended]:
     rows = session.execute(
-        select(AttemptRow.failure_class, AttemptRow.node, AttemptRow.last_step, AttemptRow.resumed_from_step)
+        select(
+            AttemptRow.failure_class,
+            AttemptRow.node,
+            AttemptRow.last_step,
+            AttemptRow.resumed_from_step,
+            AttemptRow.exit_cause.is_not(None).label("process_died"),
+        )
         .where(AttemptRow.run_id == run_id, AttemptRow.failure_class.is_not(None))
         .order_by(AttemptRow.epoch)
     )
     return [
-        Ended(row.failure_class, row.node, step=row.last_step, began_at_step=row.resumed_from_step or 0)
+        Ended(
+            row.failure_class,
+            row.node,
+            step=row.last_step,
+            began_at_step=row.resumed_from_step or 0,
+            process_died=bool(row.process_died),
+        )
         for row in rows
         if row.failure_class is not None
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
@@ -36,6 +36,7 @@ class FakeCluster:
         self.out_of_reach_for: set[str] = set()
         self.polls = 0
         self.polled, self.started = threading.Event(), threading.Event()
+        self.while_polling: Callable[[], None] = lambda: None
 
     @property
     def only(self) -> FakeActor:
@@ -70,6 +71,7 @@ class FakeCluster:
 
     def poll(self, acks: Mapping[str, Acks], *, timeout: float) -> Iterator[tuple[str, Reply | Loss]]:
         self.polls += 1
+        self.while_polling()
         self.polled.set()
         if any(self.actors[name].silent for name in acks):
             threading.Event().wait(timeout)  # as Ray does for whoever has not answered

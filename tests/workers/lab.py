@@ -63,6 +63,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 class Lab:
     """A database, a fake cluster, and dispatchers that come and go."""
@@ -77,7 +80,7 @@ class Lab:
 
     def new_dispatcher(self, **changes: Any) -> Dispatcher:
         """Another dispatcher, beside the one that there is."""
-        settings = Settings(data_dir=self.folder, lease_seconds=60, poll_seconds=0.01, **changes)
+        settings = Settings(data_dir=self.folder, poll_seconds=0.01, **{"lease_seconds": 60, **changes})
         return Dispatcher(self.database, self.cluster, settings, clock=self.clock)
 
     def succeed(self, **changes: Any) -> None:
@@ -145,9 +148,9 @@ class Lab:
     def state(self, run_id: UUID) -> str:
         return str(self.run(run_id).state)
 
-    def counted(self, name: str, **labels: str) -> float:
+    def counted(self, name: str, *, suffix: str = "total", **labels: str) -> float:
         """What the dispatcher's metrics say."""
-        return self.dispatcher._metrics.registry.get_sample_value(f"prolu_{name}_total", labels) or 0.0
+        return self.dispatcher._metrics.registry.get_sample_value(f"prolu_{name}_{suffix}", labels) or 0.0
 
     def wish_cancelled(self, run_id: UUID) -> None:
         with self.database.begin() as session:

@@ -205,6 +205,23 @@ def test_a_run_without_news_for_too_long_is_asked_to_end(lab: Lab):
     assert lab.state(run_id) == "stopping"
 
 
+def test_dispatchers_that_come_and_go_do_not_hide_who_has_nothing_to_say(lab: Lab):
+    lab.training(limits={"no_progress_seconds": 7_200})
+    lab.make_old("news_at")
+    lab.succeed(holder="the next")
+    lab.tick()
+    assert lab.cluster.only.asked_to_stop == [], "it has not been listened to for a lease"
+    lab.listen(70)
+    assert set(lab.cluster.only.asked_to_stop) == {"timeout"}
+
+
+def test_plans_without_a_start_are_no_claims(lab: Lab):
+    lab.training()
+    timed = lab.counted("claim_duration_seconds", suffix="count")
+    lab.listen(60)
+    assert lab.counted("claim_duration_seconds", suffix="count") == timed == 1
+
+
 def test_a_worker_that_does_not_come_up_is_given_up_and_tried_again_after_a_pause(lab: Lab):
     run_id = lab.submit(limits={"start_seconds": 60})
     lab.tick()

@@ -8,9 +8,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from service.settings import Settings
 from service.store.db import Database
 from tests.postgres import PostgresServer
 from tests.workers.lab import SUCCEEDED, Lab, already_ended, progress
+from workers.metrics import DispatcherMetrics
+from workers.starting import Starter
 
 
 def test_a_new_dispatcher_adopts_the_actors_of_the_old_one(lab: Lab):
@@ -110,6 +113,38 @@ def test_a_dispatcher_that_slept_gives_up_nobody_for_what_it_has_not_heard(lab: 
     lab.clock.now += 3_600
     lab.tick()
     assert (lab.state(run_id), lab.cluster.only.asked_to_stop) == ("running", [])
+
+
+def test_a_dispatcher_that_stands_still_while_it_listens_gives_up_nobody(lab: Lab):
+    run_id = lab.training()
+    lab.listen(70)
+    lab.expire_leases()
+    lab.cluster.only.silent = True
+    lab.cluster.while_polling = lambda: lab.clock.sleep(3_600)
+    lab.tick()
+    assert lab.state(run_id) == "running"
+
+
+def test_slow_turns_over_a_short_lease_still_give_up_the_silent(lab: Lab):
+    lab.dispatcher = lab.new_dispatcher(holder="hasty", lease_seconds=4)
+    lab.expire_lead()
+    run_id = lab.training()
+    lab.cluster.only.silent = True
+    for _ in range(6):
+        lab.clock.now += 1.9
+        lab.expire_leases()
+        lab.tick()
+    assert lab.state(run_id) == "retry_wait"
+
+
+def test_who_does_not_lead_claims_nothing_that_it_has_planned(lab: Lab):
+    lab.tick()
+    run_id = lab.submit()
+    settings = Settings(data_dir=lab.folder, holder="one that led")
+    Starter(lab.database, lab.cluster, settings, DispatcherMetrics()).start()
+    assert lab.state(run_id) == "queued"
+    lab.tick()
+    assert lab.state(run_id) == "starting"
 
 
 def test_a_lost_database_ends_nothing_and_is_waited_for(lab: Lab, tmp_path: Path):

@@ -81,14 +81,14 @@ def test_what_would_happen_again_is_not_tried_again(failure_class: FailureClass)
 
 def test_nodes_that_died_before_the_run_had_got_further_say_nothing_of_it() -> None:
     weeks = [
-        Ended("node_lost", "a", step=150),
-        Ended("node_lost", "b", step=950, began_at_step=100),
-        Ended("node_lost", "c", step=990, began_at_step=900),
+        Ended("not_started", "a", step=150),
+        Ended("not_started", "b", step=950, began_at_step=100),
+        Ended("not_started", "c", step=990, began_at_step=900),
     ]
     assert decide(weeks[:2], jitter=0.5).move == "back_off"
     assert decide(weeks, jitter=0.5).move == "back_off", "at b and c alone it died beyond step 900"
-    stuck = [*weeks, Ended("node_lost", "d", step=990, began_at_step=900)]
-    assert decide(stuck, jitter=0.5).reason == "node_lost on 3 different nodes: the run is the cause, not a node"
+    stuck = [*weeks, Ended("not_started", "d", step=990, began_at_step=900)]
+    assert decide(stuck, jitter=0.5).reason == "not_started on 3 different nodes: the run is the cause, not a node"
 
 
 def test_free_losses_do_not_spend_the_budget() -> None:
@@ -102,11 +102,10 @@ def test_costly_failures_of_all_classes_share_one_budget() -> None:
 
 
 def test_one_machine_that_was_started_three_times_is_one_node() -> None:
-    three = [Ended("node_lost", f"10.0.0.1/{start}") for start in ("aaaa", "bbbb", "cccc")]
+    three = [Ended("storage", f"10.0.0.1/{start}") for start in ("aaaa", "bbbb", "cccc")]
     assert decide(three, jitter=0.5).move == "back_off"
     assert (
-        decide([*three[:1], Ended("node_lost", "10.0.0.2/a"), Ended("node_lost", "10.0.0.3/a")], jitter=0.5).move
-        == "fail"
+        decide([*three[:1], Ended("storage", "10.0.0.2/a"), Ended("storage", "10.0.0.3/a")], jitter=0.5).move == "fail"
     )
 
 
@@ -116,11 +115,23 @@ def test_who_is_preempted_on_three_nodes_is_not_to_blame() -> None:
 
 
 def test_one_class_on_three_nodes_blames_the_run() -> None:
-    three = [Ended("node_lost", "a"), Ended("node_lost", "b"), Ended("node_lost", "c")]
+    three = [Ended("host_oom", "a"), Ended("host_oom", "b"), Ended("host_oom", "c")]
     assert decide(three, jitter=0.5).move == "fail"
-    assert decide([*three[:2], Ended("node_lost", "a")], jitter=0.5).move == "back_off"
-    assert decide([*three[:2], Ended("node_lost", None)], jitter=0.5).move == "back_off"
-    assert decide([*three[:2], Ended("ray_infra", "c")], jitter=0.5).move == "back_off"
+    assert decide([*three[:2], Ended("host_oom", "a")], jitter=0.5).move == "back_off"
+    assert decide([*three[:2], Ended("host_oom", None)], jitter=0.5).move == "back_off"
+    assert decide([*three[:2], Ended("storage", "c")], jitter=0.5).move == "back_off"
+
+
+def test_machines_that_are_lost_one_after_another_are_not_the_runs_doing() -> None:
+    three = [Ended("node_lost", name, step=500) for name in "abc"]
+    assert decide(three, jitter=0.5).move == "back_off"
+
+
+def test_only_a_process_that_was_seen_dying_on_three_nodes_blames_the_run() -> None:
+    died = [Ended("ray_infra", name, process_died=True) for name in "abc"]
+    assert decide(died, jitter=0.5).move == "fail"
+    with_the_head = [*died[:2], Ended("ray_infra", "c")]
+    assert decide(with_the_head, jitter=0.5).move == "back_off"
 
 
 def test_pauses_double_from_15_seconds_to_10_minutes() -> None:

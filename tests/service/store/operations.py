@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
+from prolu.spec.report import FailureClass
 from service.domain.planning import Policy
 from service.store import lease, nodes, queue, reports, situation
 from service.store.db import Database, database_now
@@ -36,9 +37,19 @@ def say(database: Database, run_id: UUID, epoch: int, *messages: object, start: 
         return reports.apply(session, run_id, epoch, numbered, lease_seconds=60, node="node-1")  # type: ignore[arg-type]
 
 
-def lose(database: Database, run_id: UUID, epoch: int, failure_class: str, node: str | None = None) -> str | None:
+def lose(
+    database: Database,
+    run_id: UUID,
+    epoch: int,
+    failure_class: FailureClass,
+    node: str | None = None,
+    *,
+    exit_cause: str | None = None,
+) -> str | None:
     with database.begin() as session:
-        return queue.lose(session, run_id, epoch, failure_class=failure_class, message="gone", node=node)  # type: ignore[arg-type]
+        return queue.lose(
+            session, run_id, epoch, failure_class=failure_class, message="gone", node=node, exit_cause=exit_cause
+        )
 
 
 def cancel(database: Database, run_id: UUID) -> None:

@@ -211,9 +211,19 @@ def test_the_same_loss_on_three_nodes_fails_the_run(database: Database, owner_id
     states = []
     for epoch, node in enumerate(["a", "b", "b", "c"], start=1):
         claim(database, run_id)
-        states.append(lose(database, run_id, epoch, "node_lost", node))
+        states.append(lose(database, run_id, epoch, "ray_infra", node, exit_cause="SIGSEGV"))
         wait_out(database, run_id)
     assert states == ["queued", "retry_wait", "retry_wait", "failed"]
+
+
+def test_workers_that_went_with_rays_head_on_three_nodes_fail_no_run(database: Database, owner_id: UUID) -> None:
+    run_id = submit(database, owner_id)
+    states = []
+    for epoch, node in enumerate(["a", "b", "c"], start=1):
+        claim(database, run_id)
+        states.append(lose(database, run_id, epoch, "ray_infra", node))
+        wait_out(database, run_id)
+    assert states == ["queued", "retry_wait", "retry_wait"]
 
 
 def test_three_nodes_that_are_lost_far_from_each_other_fail_no_run(database: Database, owner_id: UUID) -> None:
