@@ -23,6 +23,7 @@ from prolu.client.checkpoints import Checkpoints
 from prolu.client.http import Http
 from prolu.client.locate import locate
 from prolu.client.nodes import Nodes
+from prolu.client.questions import Questions
 from prolu.client.runs import Runs
 from prolu.client.sweeps import Sweeps
 from prolu.client.wire import MeRead, QueueRead, SharesRead, VersionRead
@@ -49,6 +50,7 @@ class Client:
         self._http = Http(place, transport=transport, timeout_seconds=timeout_seconds, sleep=sleep, on_wait=on_wait)
         self.runs = Runs(self._http, sleep)
         self.sweeps = Sweeps(self._http, sleep)
+        self.results = Questions(self._http)
         self.checkpoints = Checkpoints(self._http)
         self.nodes = Nodes(self._http)
 

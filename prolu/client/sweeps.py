@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from prolu.client.errors import WaitedTooLong
+from prolu.client.frontiers import Frontier
 from prolu.client.http import Http, path_id
 from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
 from prolu.client.specs import checked
 from prolu.client.wire import (
+    FrontierRead,
     PlacePatch,
     ResultRow,
     RetryFailedRequest,
     RunSummary,
     SeedGroupRead,
+    Seeds,
     SweepBiasRead,
     SweepCreate,
     SweepExtend,
@@ -27,6 +30,7 @@ from prolu.client.wire import (
     Tier,
 )
 from prolu.spec import LimitsSpec, SweepSpec
+from prolu.spec.pareto import Goal
 
 
 class Sweeps:
@@ -120,6 +124,32 @@ class Sweeps:
         """
         path = f"/v1/sweeps/{path_id(sweep)}/results_over_seeds"
         return SeedResults([*self._http.pages(path, SeedGroupRead, {"against": against})], against=against)
+
+    def frontier(
+        self,
+        sweep: Identity,
+        *,
+        x: str = "metrics.l0",
+        y: str = "metrics.fvu",
+        x_goal: Goal | None = None,
+        y_goal: Goal | None = None,
+        by: str = "family",
+        seeds: Seeds = "each",
+        dominated: bool = False,
+        filter: str = "",
+    ) -> Frontier:
+        """The Pareto frontier of each family of its runs, over any two numbers, as `client.results.frontier`. Raises NotFound."""
+        params = {
+            "x": x,
+            "y": y,
+            "x_goal": x_goal,
+            "y_goal": y_goal,
+            "by": by,
+            "seeds": seeds,
+            "filter": filter or None,
+        }
+        params |= {"dominated": "true" if dominated else None}
+        return Frontier(self._http.get(f"/v1/sweeps/{path_id(sweep)}/frontier", FrontierRead, params))
 
     def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
         """The last bias statistics of every run that has any, by point; without histograms far less travels."""

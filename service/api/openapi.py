@@ -29,6 +29,7 @@ statistics and checkpoints.
 _TAGS = [
     {"name": "runs", "description": "One training run: its life, its series, its checkpoints."},
     {"name": "sweeps", "description": "Many runs from one description."},
+    {"name": "results", "description": "What any runs found, in tables, and against each other."},
     {"name": "checkpoints", "description": "Weights, as files with checksums."},
     {"name": "queue", "description": "What trains and what waits."},
     {"name": "events", "description": "What happens, as it happens."},

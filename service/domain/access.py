@@ -67,6 +67,8 @@ RULES: dict[str, Need] = {
     "list_sweep_results": "read",
     "list_sweep_results_over_seeds": "read",
     "list_sweep_bias_statistics": "read",
+    "get_sweep_frontier": "read",
+    "query_frontier": "read",
     "cancel_sweep": "own",
     "pause_sweep": "own",
     "resume_sweep": "own",

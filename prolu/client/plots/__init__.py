@@ -4,6 +4,7 @@
     run_bias_figure    one run: biases over training, alive and dead at the end, against firing frequency, and their change
     level_figure       a sweep: share of negative biases, quantiles and slack against the level, and histograms
     frontier_figure    L0 against CE loss score and FVU, a Pareto line per variant, error bars over seeds
+    pareto_figure      any two numbers against each other, a Pareto line per family
     alignment_figure   where the updates of gradient estimators point, by group of parameters
 
 A level is what decides how sparse a run becomes (`prolu.client.levels`). Colours are Okabe and Ito's, which colour-blind
@@ -13,6 +14,7 @@ people tell apart; those of levels are viridis, which also greys well.
 from prolu.client.plots.alignment import alignment_figure
 from prolu.client.plots.biases import BiasSeries, bias_figure, biases_of_run, biases_of_sweep
 from prolu.client.plots.frontier import frontier_figure
+from prolu.client.plots.pareto import pareto_figure
 from prolu.client.plots.run_biases import run_bias_figure
 from prolu.client.plots.style import ENDINGS, save
 from prolu.client.plots.sweep_biases import level_figure
@@ -26,6 +28,7 @@ __all__ = [
     "biases_of_sweep",
     "frontier_figure",
     "level_figure",
+    "pareto_figure",
     "run_bias_figure",
     "save",
 ]

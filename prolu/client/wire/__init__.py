@@ -6,6 +6,7 @@
     sweeps        a sweep: what it would submit, how far it is
     logs          what workers log
     results       a sweep's tables: by run, by group of seeds
+    comparing     numbers of many runs against each other
     queue         what trains, what waits, and the cluster
     people        users, tokens, limits, and the log of changes
     system        the service itself
@@ -17,6 +18,14 @@ Knows the job language and nothing of HTTP, SQL or torch.
 """
 
 from prolu.client.wire.base import Page
+from prolu.client.wire.comparing import (
+    FrontierAxis,
+    FrontierFamily,
+    FrontierPoint,
+    FrontierRead,
+    FrontierRequest,
+    Seeds,
+)
 from prolu.client.wire.keeping import (
     CheckpointPatch,
     FileState,
@@ -101,6 +110,11 @@ __all__ = [
     "FileState",
     "FileVerdict",
     "FollowedToTheEnd",
+    "FrontierAxis",
+    "FrontierFamily",
+    "FrontierPoint",
+    "FrontierRead",
+    "FrontierRequest",
     "KeepBest",
     "KeepReason",
     "LimitsRead",
@@ -132,6 +146,7 @@ __all__ = [
     "ScoreRead",
     "SeedEstimate",
     "SeedGroupRead",
+    "Seeds",
     "ShareRead",
     "SharesRead",
     "SharingRequest",

@@ -42,6 +42,8 @@ PATHS = {
     "/v1/sweeps/{sweep_id}:prune": {"post"},
     "/v1/checkpoints": {"get"},
     "/v1/checkpoints/{checkpoint_id}:verify": {"post"},
+    "/v1/sweeps/{sweep_id}/frontier": {"get"},
+    "/v1/results:frontier": {"post"},
     "/v1/checkpoints/{checkpoint_id}": {"get", "patch", "delete"},
     "/v1/checkpoints/{checkpoint_id}/download": {"get", "head"},
     "/v1/queue": {"get"},

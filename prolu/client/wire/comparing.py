@@ -1,0 +1,97 @@
+"""Numbers of many runs against each other: the Pareto frontier of each family."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from prolu.client.wire.base import Request, Wire
+from prolu.client.wire.results import SeedEstimate, SparsityLevel
+from prolu.spec.pareto import Goal
+
+FilterText = Annotated[str, Field(max_length=4000)]
+Path = Annotated[str, Field(min_length=1, max_length=200)]
+Seeds = Literal["each", "mean"]
+
+
+class FrontierRequest(Request):
+    """Which runs, which two numbers of them, and how they are divided and averaged."""
+
+    filter: FilterText = ""
+    """Which runs, in the filter language; by default all. Only those that succeeded and are not superseded count."""
+    x: Path = "metrics.l0"
+    """Path of one number."""
+    y: Path = "metrics.fvu"
+    """Path of the other; every run has an fvu, and those on language models a ce_loss_score too."""
+    x_goal: Goal | None = None
+    """Which way x is better; null is what is known of it: lower of l0 and fvu, higher of ce_loss_score, and so on."""
+    y_goal: Goal | None = None
+    """The same for y."""
+    by: Path = "family"
+    """What each frontier is of: a `family` (kind of autoencoder and its gradient), the runs of one value of a path, or `none`."""
+    seeds: Seeds = "each"
+    """A point for each run, or for the mean of runs that differ in `training.seed` (and name and limits) alone."""
+    dominated: bool = False
+    """Whether points that others of their family better come along."""
+
+
+class FrontierAxis(Wire):
+    """A number, and which way is better."""
+
+    path: str
+    """Its path."""
+    goal: Goal
+    """Which way is better."""
+
+
+class FrontierPoint(Wire):
+    """A run, or the mean of runs that differ in their seed alone."""
+
+    run_ids: list[UUID]
+    """The run, or all of them."""
+    name: str
+    """Label of the first."""
+    level: SparsityLevel | None
+    """What decides how sparse it becomes."""
+    x: float
+    """One number."""
+    y: float
+    """The other."""
+    x_estimate: SeedEstimate | None = None
+    """How sure x is; null where runs stand singly."""
+    y_estimate: SeedEstimate | None = None
+    """How sure y is."""
+    dominated: bool
+    """Whether another point of its family is as good in both numbers and better in one."""
+    overall: bool
+    """Whether no point of any family is so."""
+
+
+class FrontierFamily(Wire):
+    """One frontier."""
+
+    family: str | None
+    """Kind and gradient, or the value of the path; null where runs have none there, or where nothing divides them."""
+    count: int
+    """Points that were looked at, dominated ones included."""
+    points: list[FrontierPoint]
+    """The frontier from the best x to the worst; equal points all stand. Then, if asked for, the dominated ones likewise."""
+
+
+class FrontierRead(Wire):
+    """The Pareto frontier of each family."""
+
+    x: FrontierAxis
+    """One number."""
+    y: FrontierAxis
+    """The other."""
+    by: str
+    """What each frontier is of."""
+    seeds: Seeds
+    """Whether runs stand singly, or as means over seeds."""
+    families: list[FrontierFamily]
+    """By name."""
+    left_out: int
+    """Runs that succeeded but lack one of the numbers, or have one that is not finite."""

@@ -1,0 +1,76 @@
+"""The Pareto frontiers of runs that a filter or a sweep chose.
+
+What limits it: one row of about 400 bytes is read per run, and becomes one Python tuple; the frontier itself is a sort. To
+average over seeds, what is equal in the specs of repetitions is worked out by the database, which opens every spec.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from prolu.client.wire import FrontierAxis, FrontierFamily, FrontierPoint, FrontierRead
+from service.domain.asking import FrontierQuestion
+from service.domain.frontiers import Measured, Placed, averaged, fronts, is_measured, singly
+from service.domain.repeats import estimate
+from service.store.lists import require_sweep
+from service.store.succeeded import DESCRIBED, level_of, succeeded
+
+MOST_RUNS = 50_000
+
+
+def frontier(session: Session, asked: FrontierQuestion, *, sweep_id: UUID | None = None) -> FrontierRead:
+    """The frontier of each family. Raises NotFound for a sweep that is not there, Invalid for more runs than are read."""
+    if sweep_id is not None:
+        require_sweep(session, sweep_id)
+    request = asked.request
+    repeated = request.seeds == "mean"
+    columns = [asked.x.column, asked.y.column, *asked.division.columns]
+    rows = succeeded(session, columns, condition=asked.condition, sweep_id=sweep_id, most=MOST_RUNS, repeated=repeated)
+    first = len(DESCRIBED)
+    last = first + len(columns)
+    measured = [
+        Measured(row[0], asked.division.name_of(row[first + 2 : last]), row[first], row[first + 1], *row[last:])
+        for row in rows
+        if is_measured(row[first], row[first + 1])
+    ]
+    points = averaged(measured) if repeated else singly(measured)
+    described = {row[0]: row for row in rows}
+    return FrontierRead(
+        x=FrontierAxis(path=asked.x.column.name, goal=asked.x.goal),
+        y=FrontierAxis(path=asked.y.column.name, goal=asked.y.goal),
+        by=request.by,
+        seeds=request.seeds,
+        families=[
+            FrontierFamily(
+                family=front.family,
+                count=len(front.points),
+                points=[
+                    _shown(one, described, repeated=repeated)
+                    for one in front.points
+                    if request.dominated or not one.dominated
+                ],
+            )
+            for front in fronts(points, x=asked.x.goal, y=asked.y.goal)
+        ],
+        left_out=len(rows) - len(measured),
+    )
+
+
+def _shown(placed: Placed, described: dict[UUID, Row[Any]], *, repeated: bool) -> FrontierPoint:
+    point = placed.point
+    row = described[point.runs[0].run_id]
+    return FrontierPoint(
+        run_ids=[run.run_id for run in point.runs],
+        name=row.name,
+        level=level_of(row),
+        x=point.x,
+        y=point.y,
+        x_estimate=estimate([run.x for run in point.runs]) if repeated else None,
+        y_estimate=estimate([run.y for run in point.runs]) if repeated else None,
+        dominated=placed.dominated,
+        overall=placed.overall,
+    )

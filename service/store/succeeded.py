@@ -1,0 +1,95 @@
+"""A few numbers of many runs: of those that succeeded, each of their points once, by a filter or a sweep.
+
+What is read are a few columns of many runs, so rows of `findings` alone wherever those have the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Text, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
+
+from prolu.client.wire import SparsityLevel
+from service.domain.errors import Invalid
+from service.domain.filters import Column, Condition
+from service.store.filtering import RUNS, columns_of, holds, source, value_of
+from service.store.models import FINDINGS
+
+# What describes a run wherever it is shown.
+DESCRIBED = (
+    FINDINGS.c.run_id,
+    FINDINGS.c.name,
+    FINDINGS.c.spec_sae_k.label("k"),
+    FINDINGS.c.spec_sparsity_controller_target_l0.label("target_l0"),
+    FINDINGS.c.spec_sparsity_coefficient.label("coefficient"),
+)
+
+
+class repeats(FunctionElement[str]):  # noqa: N801 as SQLAlchemy's own functions are named
+    """What of a spec is equal for runs that train alike but for their seed: neither name nor limits change what is trained."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(repeats, "sqlite")
+def _on_sqlite(element: repeats, compiler: Any, **options: Any) -> str:
+    spec = compiler.process(next(iter(element.clauses)), **options)
+    return f"json_remove({spec}, '$.name', '$.limits', '$.training.seed')"
+
+
+@compiles(repeats, "postgresql")
+def _on_postgresql(element: repeats, compiler: Any, **options: Any) -> str:
+    spec = compiler.process(next(iter(element.clauses)), **options)
+    return f"md5((({spec}) - 'name' - 'limits' #- '{{training,seed}}')::text)"
+
+
+def succeeded(
+    session: Session,
+    columns: Sequence[Column],
+    *,
+    condition: Condition | None,
+    sweep_id: UUID | None,
+    most: int,
+    repeated: bool = False,
+) -> Sequence[Row[Any]]:
+    """`DESCRIBED` and the `columns` of the chosen runs, oldest first; if `repeated`, also what tells repetitions, and the seed.
+
+    Raises Invalid if more than `most` are chosen.
+    """
+    statement = chosen(columns, condition=condition, sweep_id=sweep_id, repeated=repeated)
+    rows = session.execute(statement.order_by(FINDINGS.c.run_id).limit(most + 1)).all()
+    if len(rows) > most:
+        raise Invalid(
+            f"The filter finds more than {most:,} runs that succeeded; narrow it, to a sweep or a span of time."
+        )
+    return rows
+
+
+def chosen(
+    columns: Sequence[Column], *, condition: Condition | None, sweep_id: UUID | None, repeated: bool = False
+) -> Select[Any]:
+    """The same as a statement without an order or an end."""
+    told = [repeats(RUNS.c.spec), FINDINGS.c.spec_training_seed] if repeated else []
+    tables = source([*columns, *columns_of(condition)])
+    if repeated and tables is FINDINGS:
+        tables = FINDINGS.join(RUNS, RUNS.c.id == FINDINGS.c.run_id)
+    statement = select(*DESCRIBED, *map(value_of, columns), *told).select_from(tables)
+    statement = statement.where(FINDINGS.c.state == "succeeded", ~FINDINGS.c.superseded)
+    if sweep_id is not None:
+        statement = statement.where(FINDINGS.c.sweep_id == sweep_id)
+    return statement if condition is None else statement.where(holds(condition))
+
+
+def level_of(row: Row[Any]) -> SparsityLevel | None:
+    """What decides how sparse a run becomes. A controller's target decides over the coefficient that it begins with."""
+    if row.k is not None:
+        return SparsityLevel(kind="k", value=row.k)
+    if row.target_l0 is not None:
+        return SparsityLevel(kind="target_l0", value=row.target_l0)
+    return None if row.coefficient is None else SparsityLevel(kind="coefficient", value=row.coefficient)
