@@ -38,7 +38,7 @@ from service.api.middleware import Surround
 from service.api.parameters import only_known
 from service.api.streams import Streams
 from service.domain.throttle import Throttle
-from service.settings import Settings
+from service.settings import LONGEST_PATIENCE_SECONDS, Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
 from service.store.db import Database
@@ -53,7 +53,7 @@ from service.store.surroundings import Surroundings
 
 def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
     """Put the service together. Nothing is opened before the app starts; `hub_transport` is for tests."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, patience_seconds=LONGEST_PATIENCE_SECONDS)
     streams = Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds)
     artifacts = Artifacts(settings.artifact_root)
     services = Services(

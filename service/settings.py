@@ -23,8 +23,8 @@ def _split_roots(value: Any) -> Any:
     return split_roots(value) if isinstance(value, str) else value
 
 
-# The dispatcher's statements take milliseconds; whoever takes this long for one is as good as gone.
-_LONGEST_PATIENCE_SECONDS = 30.0
+# Statements take milliseconds, the longest a few seconds; whoever takes this long for one is as good as gone.
+LONGEST_PATIENCE_SECONDS = 30.0
 
 Roots = Annotated[tuple[Path | ObjectUrl, ...], NoDecode, BeforeValidator(_split_roots)]
 
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     @property
     def database_patience_seconds(self) -> float:
         """How long the dispatcher waits for one answer of PostgreSQL: workers that it polls no more must not become orphans."""
-        return min(_LONGEST_PATIENCE_SECONDS, self.orphan_seconds / 4)
+        return min(LONGEST_PATIENCE_SECONDS, self.orphan_seconds / 4)
 
     @property
     def data_folders(self) -> tuple[Path, ...]:
