@@ -15,6 +15,8 @@ _HUB_NAME = r"^\w[\w.\-]*(/\w[\w.\-]*)?$"
 _PATH = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"
 # Of ASCII, and of one case: no two names look alike, and none is a path.
 _USER_NAME = r"^[a-z0-9]([a-z0-9._@-]*[a-z0-9])?$"
+_LINES = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+_TAG = r"^[\w.+@#=\-]+(:[\w.+@#=\-]+)?$"
 
 # What a person must write, by the pattern that their text did not match.
 PATTERN_WORDS = {
@@ -22,9 +24,14 @@ PATTERN_WORDS = {
     _HUB_NAME: "a Hugging Face id such as 'owner/name'",
     _PATH: "a place in a run such as 'sparsity.coefficient'",
     _USER_NAME: "a name of small letters a-z, digits and . _ - @, such as 'ada' or 'ada@lab.org'",
+    _LINES: "text without control characters other than line breaks and tabs",
+    _TAG: "a tag such as 'baseline' or 'paper:figure-3', of letters, digits and . _ + @ # = -",
 }
 
 Name = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_TAG)]
+# Markdown, for people.
+Note = Annotated[str, StringConstraints(max_length=10_000, pattern=_LINES)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
 ShortLabel = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE)]
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_USER_NAME)]

@@ -12,5 +12,8 @@ Cursor = Annotated[
     str | None,
     Query(max_length=500, description="`next_cursor` of the page before; leave it out for the first page."),
 ]
+Archived = Annotated[
+    bool, Query(description="Whether what was archived is listed too; of a sweep that is named, it always is.")
+]
 # Without the characters that no name has, one of which PostgreSQL does not even compare.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

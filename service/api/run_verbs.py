@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Response
 from sqlalchemy.orm import Session
 
-from prolu.client.wire import CloneRequest, PlacePatch, RetryFailedRequest, RetryRequest, RunRead
+from prolu.client.wire import CloneRequest, DecisionPatch, PlacePatch, RetryFailedRequest, RetryRequest, RunRead
 from prolu.spec import Mistake, RunSpec, SpecError
 from service.api.context import Parts, Services, User
 from service.api.ownership import note_run, require_own_run
@@ -23,7 +23,7 @@ from service.domain import tiers
 from service.domain.access import Principal
 from service.domain.expansion import change, place_of_change
 from service.domain.memory import check_memory
-from service.store import audit, inputs, lists, nodes, queue, successors, wishes
+from service.store import audit, inputs, keeping, lists, nodes, queue, successors, wishes
 from service.store.submission import require_room
 from service.store.successors import Again
 
@@ -117,15 +117,17 @@ def clone_run(
 
 @router.patch("/{run_id}", operation_id="change_run", responses={**_BODY_ERRORS, 412: {}})
 def change_run(
-    run_id: UUID, body: PlacePatch, services: Parts, user: User, response: Response, if_match: IfMatch = None
+    run_id: UUID, body: DecisionPatch, services: Parts, user: User, response: Response, if_match: IfMatch = None
 ) -> RunRead:
-    """Change the run's place in the queue; what the body leaves out stays. A run that has ended has none."""
+    """Change the run's place in the queue, unless it has ended, and its tags, note, pin or archive; what is left out stays."""
     changes = place_of(body, user)
     with services.database.begin() as session:
         before = require_own_run(session, user, run_id, "change")
         row = wishes.locked(session, run_id)
         require_match(if_match, lists.run(session, run_id))
-        wishes.change_place(session, row, **changes)
+        if changes:
+            wishes.change_place(session, row, **changes)
+        keeping.keep_run(session, row, body)
         note_run(session, user, run_id, before)
         run = lists.run(session, run_id)
     response.headers["ETag"] = tag_of(run)
@@ -133,8 +135,8 @@ def change_run(
 
 
 def place_of(body: PlacePatch, user: Principal) -> dict[str, Any]:
-    """Give the columns that a body changes. Raises Forbidden for a tier that the user may not ask for."""
-    changes = body.model_dump(exclude_none=True)
+    """Give the columns of its place that a body changes. Raises Forbidden for a tier that the user may not ask for."""
+    changes = body.model_dump(include={*PlacePatch.model_fields}, exclude_none=True)
     if body.tier is not None:
         changes["tier"] = tiers.allowed(body.tier, is_admin=user.is_admin)
     return changes

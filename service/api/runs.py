@@ -24,7 +24,7 @@ from prolu.client.wire import (
 from service.api import examples
 from service.api.answers import written
 from service.api.context import Parts, User
-from service.api.lists import Cursor, Limit
+from service.api.lists import Archived, Cursor, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
@@ -84,12 +84,15 @@ def list_runs(
     state: Annotated[list[RunState], Query(description="Only runs in one of these states.")] = [],  # noqa: B006 FastAPI copies it
     owner: Annotated[str | None, Query(max_length=100, description="Only runs that this user submitted.")] = None,
     sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
+    archived: Archived = False,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
     """Runs without their specs, the newest first."""
     with services.database.read() as session:
-        page = lists.runs(session, states=state, owner=owner, sweep_id=sweep_id, limit=limit, cursor=cursor)
+        page = lists.runs(
+            session, states=state, owner=owner, sweep_id=sweep_id, archived=archived, limit=limit, cursor=cursor
+        )
     return written(page)
 
 

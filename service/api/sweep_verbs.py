@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Response
 from sqlalchemy.orm import Session
 
-from prolu.client.wire import PlacePatch, RetryFailedRequest, SweepExtend, SweepRead
+from prolu.client.wire import DecisionPatch, RetryFailedRequest, SweepExtend, SweepRead
 from service.api.context import Parts, Services, User
 from service.api.ownership import note_sweep, require_own_sweep
 from service.api.points import check_inputs, expanded
@@ -22,7 +22,7 @@ from service.api.tags import IfMatch, require_match, tag_of
 from service.domain import tiers
 from service.domain.access import Principal
 from service.domain.expansion import Point
-from service.store import audit, extension, lists, successors, wishes
+from service.store import audit, extension, keeping, lists, successors, wishes
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
@@ -111,15 +111,20 @@ def extend_sweep(
 
 @router.patch("/{sweep_id}", operation_id="change_sweep", responses={**_BODY_ERRORS, 412: {}})
 def change_sweep(
-    sweep_id: UUID, body: PlacePatch, services: Parts, user: User, response: Response, if_match: IfMatch = None
+    sweep_id: UUID, body: DecisionPatch, services: Parts, user: User, response: Response, if_match: IfMatch = None
 ) -> SweepRead:
-    """Change the place in the queue of every run of the sweep that has not ended, and of those that it is extended by."""
+    """Change the place in the queue of every run of the sweep that has not ended, and of those that it is extended by.
+
+    And the sweep's tags, note, pin or archive, which hides its runs too; what is left out stays.
+    """
     changes = place_of(body, user)
     with services.database.begin() as session:
         before = require_own_sweep(session, user, sweep_id, "change")
         row = wishes.locked_sweep(session, sweep_id)
         require_match(if_match, lists.sweep(session, sweep_id))
-        wishes.change_sweep(session, row, **changes)
+        if changes:
+            wishes.change_sweep(session, row, **changes)
+        keeping.keep_sweep(session, row, body)
         note_sweep(session, user, sweep_id, before)
         sweep = lists.sweep(session, sweep_id)
     response.headers["ETag"] = tag_of(sweep)

@@ -21,7 +21,7 @@ from prolu.client.wire import (
 )
 from service.api import examples
 from service.api.context import Parts, User
-from service.api.lists import Cursor, Limit
+from service.api.lists import Archived, Cursor, Limit
 from service.api.points import all_refusals, check_inputs, expanded
 from service.api.problems import problem_items
 from service.api.repetition import IdempotencyKey, once
@@ -85,10 +85,12 @@ def preview_sweep(
 
 
 @router.get("", operation_id="list_sweeps")
-def list_sweeps(services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None) -> Page[SweepRead]:
+def list_sweeps(
+    services: Parts, _: User, archived: Archived = False, limit: Limit = 100, cursor: Cursor = None
+) -> Page[SweepRead]:
     """Sweeps, the newest first, and how many of their runs are in which state."""
     with services.database.read() as session:
-        return lists.sweeps(session, limit=limit, cursor=cursor)
+        return lists.sweeps(session, archived=archived, limit=limit, cursor=cursor)
 
 
 @router.get("/{sweep_id}", operation_id="get_sweep", responses={404: {}})

@@ -29,7 +29,8 @@ def tag_of(seen: RunSummary | SweepRead | CheckpointRead | UserRead) -> str:
     if isinstance(seen, UserRead):
         return _tag([str(seen.id), seen.role, seen.weight, seen.max_queued, seen.disabled])
     own = [seen.count] if isinstance(seen, SweepRead) else [seen.state, seen.desired_state, seen.superseded]
-    return _tag([str(seen.id), seen.tier, seen.priority, seen.preemptible, *own])
+    kept = [seen.tags, seen.note, seen.pinned, seen.archived]
+    return _tag([str(seen.id), seen.tier, seen.priority, seen.preemptible, *kept, *own])
 
 
 def require_match(if_match: str | None, seen: RunSummary | SweepRead | CheckpointRead | UserRead) -> None:

@@ -17,6 +17,9 @@ from service.domain.errors import NotFound
 from service.store.models import RunRow, SweepRow, UserRow
 from service.store.sharing import editors_of
 
+# So much of a note.
+_BRIEF_CHARACTERS = 200
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -39,6 +42,10 @@ def of_run(session: Session, run_id: UUID) -> Decided:
             RunRow.tier,
             RunRow.priority,
             RunRow.preemptible,
+            RunRow.tags,
+            RunRow.note,
+            RunRow.pinned,
+            RunRow.archived,
             UserRow.max_queued,
         )
         .join(UserRow, UserRow.id == RunRow.owner_id)
@@ -51,6 +58,7 @@ def of_run(session: Session, run_id: UUID) -> Decided:
         "tier": tiers.NAMES[row.tier],
         "priority": row.priority,
         "preemptible": row.preemptible,
+        **_kept(row),
     }
     return Decided(row.owner_id, row.sweep_id, brief, row.max_queued)
 
@@ -65,6 +73,10 @@ def of_sweep(session: Session, sweep_id: UUID) -> Decided:
             SweepRow.tier,
             SweepRow.priority,
             SweepRow.preemptible,
+            SweepRow.tags,
+            SweepRow.note,
+            SweepRow.pinned,
+            SweepRow.archived,
             SweepRow.max_concurrent,
             UserRow.max_queued,
         )
@@ -84,8 +96,14 @@ def of_sweep(session: Session, sweep_id: UUID) -> Decided:
         "tier": tiers.NAMES[row.tier],
         "priority": row.priority,
         "preemptible": row.preemptible,
+        **_kept(row),
         "max_concurrent": row.max_concurrent,
         "desired_states": {row.desired_state: row.runs for row in wishes},
         "editors": editors_of(session, [sweep_id]).get(sweep_id, []),
     }
     return Decided(row.owner_id, sweep_id, brief, row.max_queued)
+
+
+def _kept(row: Any) -> dict[str, Any]:
+    note = row.note and row.note[:_BRIEF_CHARACTERS]
+    return {"tags": row.tags, "note": note, "pinned": row.pinned, "archived": row.archived}

@@ -51,11 +51,14 @@ def runs(
     states: Sequence[RunState] = (),
     owner: str | None = None,
     sweep_id: UUID | None = None,
+    archived: bool = False,
     limit: int,
     cursor: str | None,
 ) -> Page[RunSummary]:
-    """Runs, the newest first."""
+    """Runs, the newest first; without those in the archive, unless they are asked for, or a sweep is."""
     statement = _ALL_RUNS
+    if not archived and sweep_id is None:
+        statement = statement.where(~RunRow.archived)
     if states:
         statement = statement.where(RunRow.state.in_(states))
     if owner is not None:
@@ -78,9 +81,11 @@ def sweep(session: Session, sweep_id: UUID) -> SweepRead:
     return _sweep(found, _states(session, [sweep_id]), editors_of(session, [sweep_id]))
 
 
-def sweeps(session: Session, *, limit: int, cursor: str | None) -> Page[SweepRead]:
-    """Sweeps, the newest first."""
+def sweeps(session: Session, *, archived: bool = False, limit: int, cursor: str | None) -> Page[SweepRead]:
+    """Sweeps, the newest first; without those in the archive, unless they are asked for."""
     statement = _sweeps()
+    if not archived:
+        statement = statement.where(~SweepRow.archived)
     if cursor is not None:
         statement = statement.where(SweepRow.id < pages.decode(cursor, pages.BY_ID)[0])
     rows = session.execute(statement.order_by(SweepRow.id.desc()).limit(limit + 1)).all()

@@ -28,6 +28,7 @@ from prolu.client.wire.comparing import (
 )
 from prolu.client.wire.keeping import (
     CheckpointPatch,
+    DecisionPatch,
     FileState,
     FileVerdict,
     KeepBest,
@@ -102,6 +103,7 @@ __all__ = [
     "CheckpointPatch",
     "CheckpointRead",
     "CloneRequest",
+    "DecisionPatch",
     "DesiredState",
     "DiagnosticsRead",
     "DrainRequest",

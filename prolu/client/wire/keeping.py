@@ -8,12 +8,15 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, model_validator
 
 from prolu.client.wire.base import Request, Wire
+from prolu.client.wire.submitting import PlacePatch
 from prolu.spec.base import Integer, refusal
+from prolu.spec.text import Note, Tag
 
 KeepReason = Literal["pinned", "needed", "referred", "final", "last", "best"]
 FileState = Literal["good", "missing", "shorter", "longer", "altered"]
 
 Count = Annotated[Integer, Field(ge=0, le=10_000)]
+Tags = Annotated[list[Tag], Field(max_length=50)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,100}$")]
 
 
@@ -95,6 +98,25 @@ class VerifyRead(Wire):
     """Whether all of it is as it was written."""
     files: list[FileVerdict]
     """Each file, the manifest last."""
+
+
+class DecisionPatch(PlacePatch):
+    """Change what is decided of a run or a sweep: its place in the queue, and how it is kept; what is left out stays."""
+
+    tags: Tags | None = None
+    """What it is filed under, each tag a `key` or `key:value`, in place of all that it had; at most 50."""
+    note: Note | None = None
+    """What is to be said of it, in Markdown; empty takes away what was said."""
+    pinned: bool | None = None
+    """Whether its checkpoints are kept whatever a policy of deletion says."""
+    archived: bool | None = None
+    """Whether lists leave it out unless they are asked for the archive; only what has ended can be archived."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if all(value is None for _, value in self):
+            raise refusal("says nothing; give priority, tier, preemptible, tags, note, pinned or archived")
+        return self
 
 
 class CheckpointPatch(Request):
