@@ -8,7 +8,6 @@ fits starts. Pure: reads neither clock nor database.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +16,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from prolu.client.wire import Cause
+from service.domain.planning.limits import Limits
 from service.domain.planning.occupants import Occupant, settle
-from service.domain.planning.placement import EPSILON, Asked, Node, Place
+from service.domain.planning.placement import Asked, Node, Place
 from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 from service.domain.planning.reservations import Reservations
@@ -182,10 +182,7 @@ class _Board:
         self._kinds: dict[Asked, _Kind] = {}
         self._empty = empty(nodes)
         self._staying = Rooms.of(nodes) if any(node.draining for node in nodes) else self._empty
-        self._training: dict[UUID | None, int] = defaultdict(int)
-        self._gpus: dict[str, float] = defaultdict(float)
-        for one in live:
-            self._count(one)
+        self._limits = Limits(live, max_gpus_per_user=policy.max_gpus_per_user)
 
     def decide(self, one: Ranked[Candidate], place: int) -> Decision:
         """Start it, hold room for it, or say why it waits."""
@@ -196,23 +193,17 @@ class _Board:
             nodes = tuple(place.node for place in places)
             return Decision(run.run_id, place, one.score, cause, reason, nodes, devices, within)
 
-        if (limit := run.max_concurrent) is not None and run.sweep_id and self._training[run.sweep_id] >= limit:
-            return so("sweep_limit", f"its sweep trains {_runs(limit)} already, as many as max_concurrent allows")
-        most = self._policy.max_gpus_per_user
-        wanted = asked.gpus * asked.ranks
-        if most is not None and wanted and (has := self._gpus[run.owner]) + wanted > most + EPSILON:
-            return so(
-                "user_limit", f"asks for {wanted:g} GPUs; its owner holds {has:g} of the {most:g} that one user may"
-            )
         kind = self._kinds.get(asked) or self._kind(asked)
         if kind.never is not None:
             return so(*kind.never)
+        if (refused := self._limits.refuse(run)) is not None:
+            return so(*refused)
         if kind.behind is None and (places := self._seat(asked)) is not None:
-            self._count(run)
+            self._limits.starts(run)
             return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
         if not kind.full and self._held.let_pass(run.limit_seconds):
             if (places := self._gap(asked)) is not None:
-                self._count(run)
+                self._limits.starts(run)
                 return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
             kind.full = True
         if kind.behind is not None:
@@ -224,6 +215,7 @@ class _Board:
         if self._held.count >= self._policy.max_reservations:
             return so("behind", reason)
         then, within = self._held.hold(asked)
+        self._limits.awaits(run)
         return so("room", f"{reason}; room is held for it on {_names(then)}", within=within)
 
     def _kind(self, asked: Asked) -> _Kind:
@@ -246,10 +238,6 @@ class _Board:
             self._held.free.clear(free, asked)
         return places
 
-    def _count(self, one: Candidate | Occupant) -> None:
-        self._training[one.sweep_id] += 1
-        self._gpus[one.owner] += one.asked.gpus * one.asked.ranks
-
     def _gap(self, asked: Asked) -> list[Place] | None:
         """Room for a run that ends before what is held is needed."""
         places = self.bare.seat(asked)
@@ -260,7 +248,3 @@ class _Board:
 
 def _names(places: Sequence[Place]) -> str:
     return ", ".join(dict.fromkeys(place.node for place in places))
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

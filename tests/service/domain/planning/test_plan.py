@@ -80,7 +80,49 @@ def test_a_user_holds_no_more_gpus_than_the_limit() -> None:
     found = planned(runs, [trains(9, gpus=1)], [node(gpus=8, cpus=8)], policy=Policy(max_gpus_per_user=2))
     assert sorted(started(found)) == [1, 3]
     (told,) = [one.reason for one in found.decisions if one.cause == "user_limit"]
-    assert told == "asks for 1 GPUs; its owner holds 2 of the 2 that one user may"
+    assert told == "asks for 1 GPU; its owner holds 2 of the 2 that one user may"
+
+
+def test_a_users_small_runs_do_not_starve_their_gang_at_the_limit() -> None:
+    nodes, limit = [node(gpus=8, cpus=64)], Policy(max_gpus_per_user=4)
+    gang = waits(1, gpus=1, ranks=4, priority=100, hours=720)
+    small = [waits(number, gpus=1, priority=0) for number in range(2, 62)]
+    found = planned([gang, *small], [trains(99, gpus=1)], nodes, policy=limit)
+    assert started(found) == []
+    assert found.decisions[0].reason == "asks for 4 GPUs; its owner holds 1 of the 4 that one user may"
+    assert found.decisions[1].reason == (
+        "asks for 1 GPU; its owner holds 1 of the 4 that one user may, and 4 are kept for runs of theirs before it"
+    )
+    assert started(planned([gang, *small], nodes=nodes, policy=limit)) == [1]
+
+
+def test_a_users_small_runs_take_nothing_of_the_limit_from_their_run_that_room_is_held_for() -> None:
+    nodes, busy = [node("a", gpus=4), node("b", gpus=4)], [trains(9, "bob", gpus=1), trains(8, "bob", gpus=3, node="b")]
+    gang, small = waits(1, gpus=4, priority=100), waits(2, gpus=1)
+    found = planned([gang, small, waits(3, "eve", gpus=1)], busy, nodes, policy=Policy(max_gpus_per_user=4))
+    assert [(one.run_id.int, one.cause) for one in found.decisions] == [(1, "room"), (3, "starts"), (2, "user_limit")]
+
+
+def test_a_run_above_the_limit_for_good_keeps_nothing_for_itself() -> None:
+    huge, small = waits(1, gpus=1, ranks=5, priority=100), waits(2, gpus=1)
+    found = planned([huge, small], nodes=[node(gpus=8, cpus=8)], policy=Policy(max_gpus_per_user=4))
+    assert started(found) == [2]
+
+
+def test_what_needs_no_gpu_waits_for_no_limit_on_gpus() -> None:
+    gang, small = waits(1, gpus=1, ranks=4, priority=100), waits(2)
+    live = [trains(9, gpus=1)]
+    assert started(planned([gang, small], live, [node(gpus=8, cpus=8)], policy=Policy(max_gpus_per_user=4))) == [2]
+
+
+def test_a_sweeps_small_runs_do_not_take_the_slot_of_its_run_that_room_is_held_for() -> None:
+    gang = waits(1, cpus=4, priority=100, sweep_id=SWEEP, max_concurrent=1)
+    small = waits(2, sweep_id=SWEEP, max_concurrent=1)
+    found = planned([gang, small, waits(3)], [trains(9, cpus=1)], [node(cpus=4), node("b", cpus=1)])
+    assert [(one.run_id.int, one.cause) for one in found.decisions] == [(1, "room"), (2, "sweep_limit"), (3, "starts")]
+    assert found.decisions[1].reason == (
+        "its sweep trains 0 of the 1 run that max_concurrent allows, and room is held for 1 before it"
+    )
 
 
 @pytest.mark.parametrize(("share", "count", "limit"), [(0.05, 20, 1), (0.2, 15, 3), (0.1, 20, 2)])
