@@ -47,6 +47,8 @@ class SearchSpec(Spec):
     """Points in all; an extension may raise it."""
     parallel: Annotated[Integer, Field(ge=1, le=1_000)] = 1
     """Points that are open at once: asked for, and not ended. Default 1, with which every choice knows all results before it."""
+    startup: Annotated[Integer, Field(ge=2, le=MOST_TRIALS)] = 10
+    """Points drawn at random before any is chosen; of nsga2, the size of each generation. Default 10."""
     seed: SamplerSeed = 0
     """Another seed makes other choices. Default 0."""
 

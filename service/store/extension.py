@@ -13,8 +13,9 @@ from prolu.spec import SweepSpec
 from service.domain import lifecycle
 from service.domain.expansion import Point
 from service.domain.growth import Growth, Present, growth
+from service.store import reuse, searches
 from service.store.db import database_now
-from service.store.models import EventRow, RunRow
+from service.store.models import EventRow, RunRow, SweepRow
 from service.store.submission import add_points, require_room, take_turn
 from service.store.wishes import locked_sweep
 
@@ -48,6 +49,7 @@ def extend_sweep(
     points: Sequence[Point],
     highest_tier: int,
     most_waiting: int | None = None,
+    reuse_finished: bool = False,
 ) -> None:
     """Give the sweep its new description and submit the points that come with it; those that are there stay.
 
@@ -58,6 +60,10 @@ def extend_sweep(
     sweep = locked_sweep(session, sweep_id)
     if most_waiting is not None:
         take_turn(session, sweep.owner_id)
+    if spec.search is not None or sweep.spec.get("search") is not None:
+        searches.extend(session, sweep, spec)
+        _describe(session, sweep, spec)
+        return
     grown = growth_of(session, sweep_id, points)
     if grown.described_anew:
         # In order of ids, as everybody who locks many runs does; by points a retried run would come out of turn.
@@ -71,14 +77,22 @@ def extend_sweep(
         session.connection().execute(_DESCRIBE, [{"of_sweep": sweep_id, **one} for one in anew])
     if grown.added:
         last = session.scalars(select(func.max(RunRow.point)).where(RunRow.sweep_id == sweep_id)).one()
-        require_room(session, sweep.owner_id, len(grown.added), most=most_waiting)
+        reused = reuse.finished(session, [point.digest for point in grown.added]) if reuse_finished else {}
+        training = sum(point.digest not in reused for point in grown.added)
+        require_room(session, sweep.owner_id, training, most=most_waiting)
         tier = min(sweep.tier, highest_tier)
-        add_points(session, sweep, grown.added, first=(-1 if last is None else last) + 1, tier=tier)
+        first = (-1 if last is None else last) + 1
+        add_points(session, sweep, grown.added, first=first, tier=tier, reused=reused)
+    sweep.count = len(points)
+    _describe(session, sweep, spec)
+
+
+def _describe(session: Session, sweep: SweepRow, spec: SweepSpec) -> None:
     if sweep.max_concurrent != spec.max_concurrent:
-        _tell(session, sweep_id, {"max_concurrent": spec.max_concurrent})
+        _tell(session, sweep.id, {"max_concurrent": spec.max_concurrent})
     sweep.name, sweep.spec = spec.name, spec.model_dump(mode="json")
     sweep.max_concurrent = spec.max_concurrent
-    sweep.count = len(points)
+    sweep.early_stopping = None if spec.early_stopping is None else spec.early_stopping.model_dump(mode="json")
     session.flush()
 
 

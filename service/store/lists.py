@@ -21,7 +21,7 @@ from prolu.client.wire import (
 from prolu.spec import RunSpec, SweepSpec
 from service.domain import lifecycle, tiers
 from service.domain.errors import NotFound
-from service.store import pages
+from service.store import pages, searches
 from service.store.models import RunRow, SweepRow, UserRow
 from service.store.sharing import editors_of
 
@@ -78,7 +78,7 @@ def sweep(session: Session, sweep_id: UUID) -> SweepRead:
     found = session.execute(_sweeps().where(SweepRow.id == sweep_id)).one_or_none()
     if found is None:
         raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
-    return _sweep(found, _states(session, [sweep_id]), editors_of(session, [sweep_id]))
+    return _shown(session, [found])[0]
 
 
 def sweeps(session: Session, *, archived: bool = False, limit: int, cursor: str | None) -> Page[SweepRead]:
@@ -89,9 +89,8 @@ def sweeps(session: Session, *, archived: bool = False, limit: int, cursor: str 
     if cursor is not None:
         statement = statement.where(SweepRow.id < pages.decode(cursor, pages.BY_ID)[0])
     rows = session.execute(statement.order_by(SweepRow.id.desc()).limit(limit + 1)).all()
-    shown = [row.id for row in rows[:limit]]
-    states, editors = _states(session, shown), editors_of(session, shown)
-    return pages.page(rows, limit, lambda row: _sweep(row, states, editors), lambda row: (row.id,))
+    shown = {sweep.id: sweep for sweep in _shown(session, rows[:limit])}
+    return pages.page(rows, limit, lambda row: shown[row.id], lambda row: (row.id,))
 
 
 def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[RunSummary]:
@@ -120,6 +119,15 @@ def require_sweep(session: Session, sweep_id: UUID) -> None:
     """Raise NotFound where there is no such sweep."""
     if session.scalar(select(SweepRow.id).where(SweepRow.id == sweep_id)) is None:
         raise NotFound(f"There is no sweep {sweep_id}; GET /v1/sweeps lists those that there are.")
+
+
+def measured_run(session: Session, run_id: UUID) -> UUID:
+    """The run whose measurements and checkpoints are those of a run: itself, unless it refers to another. Raises NotFound."""
+    found = session.execute(select(RunRow.id, RunRow.reused_from).where(RunRow.id == run_id)).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
+    source: UUID = found.reused_from or found.id
+    return source
 
 
 def owner_of(session: Session, run_id: UUID) -> UUID:
@@ -155,37 +163,49 @@ def _sweeps() -> Select[Any]:
     )
 
 
-def _states(session: Session, sweep_ids: Iterable[UUID]) -> dict[UUID, dict[RunState, int]]:
+def _shown(session: Session, rows: Sequence[Row[Any]]) -> list[SweepRead]:
+    ids = [row.id for row in rows]
+    (states, reused), editors = _states(session, ids), editors_of(session, ids)
+    specs = {row.id: SweepSpec.model_validate(row.spec) for row in rows}
+    found = searches.progress(session, {one: spec.search.trials for one, spec in specs.items() if spec.search})
+    return [
+        SweepRead(
+            id=row.id,
+            name=row.name,
+            owner=row.owner,
+            editors=list(editors.get(row.id, ())),
+            tier=tiers.NAMES[row.tier],
+            priority=row.priority,
+            preemptible=row.preemptible,
+            count=row._mapping["count"],
+            states=states.get(row.id, {}),
+            tags=row.tags,
+            note=row.note,
+            pinned=row.pinned,
+            archived=row.archived,
+            search=found.get(row.id),
+            reused=reused[row.id],
+            created_at=row.created_at,
+            spec=specs[row.id],
+        )
+        for row in rows
+    ]
+
+
+def _states(session: Session, sweep_ids: Iterable[UUID]) -> tuple[dict[UUID, dict[RunState, int]], dict[UUID, int]]:
+    """How many runs of each sweep are in which state, and how many of them refer to finished ones."""
     rows = session.execute(
-        select(RunRow.sweep_id, RunRow.state, func.count().label("runs"))
+        select(RunRow.sweep_id, RunRow.state, func.count().label("runs"), func.count(RunRow.reused_from))
         .where(RunRow.sweep_id.in_(list(sweep_ids)), ~RunRow.superseded)
         .group_by(RunRow.sweep_id, RunRow.state)
     )
     counted: dict[UUID, dict[RunState, int]] = defaultdict(dict)
-    for sweep_id, state, runs_in_it in rows:
+    reused: dict[UUID, int] = defaultdict(int)
+    for sweep_id, state, runs_in_it, referring in rows:
         if sweep_id is not None:
             counted[sweep_id][state] = runs_in_it
-    return counted
-
-
-def _sweep(row: Row[Any], states: dict[UUID, dict[RunState, int]], editors: Mapping[UUID, Sequence[str]]) -> SweepRead:
-    return SweepRead(
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        editors=list(editors.get(row.id, ())),
-        tier=tiers.NAMES[row.tier],
-        priority=row.priority,
-        preemptible=row.preemptible,
-        count=row._mapping["count"],
-        states=states.get(row.id, {}),
-        tags=row.tags,
-        note=row.note,
-        pinned=row.pinned,
-        archived=row.archived,
-        created_at=row.created_at,
-        spec=SweepSpec.model_validate(row.spec),
-    )
+            reused[sweep_id] += referring
+    return counted, reused
 
 
 def _summary(row: Row[Any]) -> dict[str, Any]:

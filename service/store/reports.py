@@ -197,7 +197,7 @@ def _write(session: Session, run: RunRow, attempt: AttemptRow, report: Report, n
         case Succeeded():
             _stepped(run, attempt, report.step)
             run.metrics = _finite(report.metrics)
-            run.message = None
+            run.message = run.stopped_early = None  # it was faster than who wished its end
             end(session, run, attempt, "succeeded", now=now)
             move(session, run, "succeed", now=now)
         case Failed():

@@ -21,7 +21,7 @@ from prolu.client.wire import (
 )
 from service.domain.errors import NotFound
 from service.store import pages
-from service.store.lists import owner_of
+from service.store.lists import measured_run
 from service.store.models import (
     AttemptRow,
     Base,
@@ -40,12 +40,14 @@ Item = TypeVar("Item")
 def attempts(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[AttemptRead]:
     """Every try at a run, the first one first. Raises NotFound."""
     place = (AttemptRow.epoch,)
-    return _series(session, run_id, AttemptRow, place, pages.BY_NUMBER, _attempt, limit=limit, cursor=cursor)
+    key = pages.BY_NUMBER
+    return _series(session, run_id, AttemptRow, place, key, _attempt, limit=limit, cursor=cursor, of_itself=True)
 
 
 def events(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[EventRead]:
     """Everything that happened to a run, in order. Raises NotFound."""
-    return _series(session, run_id, EventRow, (EventRow.id,), pages.BY_NUMBER, _event, limit=limit, cursor=cursor)
+    place, key = (EventRow.id,), pages.BY_NUMBER
+    return _series(session, run_id, EventRow, place, key, _event, limit=limit, cursor=cursor, of_itself=True)
 
 
 def metrics(
@@ -132,10 +134,14 @@ def _series(
     cursor: str | None,
     only: Sequence[ColumnElement[bool]] = (),
     falling: bool = False,
+    of_itself: bool = False,
 ) -> Page[Item]:
-    """A page of the rows of a run, in the order of the columns `place`, which tell its rows apart. Raises NotFound."""
-    owner_of(session, run_id)
-    statement = select(table).where(table.__table__.c.run_id == run_id, *only)
+    """A page of the rows of a run, in the order of the columns `place`, which tell its rows apart. Raises NotFound.
+
+    Of a run that refers to a finished one it gives that one's rows, unless they are `of_itself`.
+    """
+    source = measured_run(session, run_id)
+    statement = select(table).where(table.__table__.c.run_id == (run_id if of_itself else source), *only)
     if cursor is not None:
         here, last = tuple_(*place), pages.decode(cursor, key)
         statement = statement.where(here < last if falling else here > last)

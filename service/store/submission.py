@@ -16,8 +16,10 @@ from prolu.spec import RunSpec, SweepSpec, digest_of
 from prolu.spec.run import digest_of_document
 from service.domain.errors import QueueFull
 from service.domain.expansion import Point
+from service.store import reuse
 from service.store.db import clock, database_now
-from service.store.models import EventRow, RunRow, SweepRow, UserRow
+from service.store.models import EventRow, RunRow, SearchRow, SweepRow, UserRow
+from service.store.reuse import Finished
 
 # In these a run waits for its turn, if its owner wants it to run.
 WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
@@ -29,6 +31,7 @@ _ADD_RUN_NOW = _ADD_RUN.values(created_at=clock(), waiting_since=clock(), queued
     RunRow.created_at
 )
 _ADD_EVENT = insert(cast("Table", EventRow.__table__))
+_NONE_REUSED: Mapping[str, Finished] = {}
 
 
 class Submitted(NamedTuple):
@@ -71,8 +74,9 @@ def submit_run(
     tier: int = 0,
     preemptible: bool = False,
     cloned_from: UUID | None = None,
+    reused: Finished | None = None,
 ) -> Submitted:
-    """Add one run to the queue."""
+    """Add one run to the queue; one that refers to a finished run has ended at once."""
     run_id = uuid7()
     run = {
         **_columns(spec),
@@ -84,6 +88,12 @@ def submit_run(
         "cloned_from": cloned_from,
     }
     connection = session.connection()
+    if reused is not None:
+        now = database_now(session)
+        run |= {"created_at": now, "waiting_since": now, "queued_at": now, **reuse.referring(reused, now=now)}
+        connection.execute(_ADD_RUN, run)
+        reuse.tell(session, [run], now=now)
+        return Submitted(run_id, run)
     now = connection.execute(_ADD_RUN_NOW, run).scalar_one()
     run |= {"created_at": now, "waiting_since": now, "queued_at": now}
     detail = {} if cloned_from is None else {"cloned_from": str(cloned_from)}
@@ -100,8 +110,13 @@ def submit_sweep(
     priority: int,
     tier: int = 0,
     preemptible: bool = False,
+    reused: Mapping[str, Finished] = _NONE_REUSED,
+    reuse_later: bool = False,
 ) -> SweepRow:
-    """Add a sweep and a run for each of its points, all or none."""
+    """Add a sweep and a run for each of its points, all or none; those of a search are asked for later.
+
+    Points whose digest is in `reused` refer to that run; those of a search may do so if `reuse_later`.
+    """
     sweep = SweepRow(
         id=uuid7(),
         owner_id=owner_id,
@@ -112,28 +127,51 @@ def submit_sweep(
         priority=priority,
         preemptible=preemptible,
         max_concurrent=spec.max_concurrent,
+        early_stopping=None if spec.early_stopping is None else spec.early_stopping.model_dump(mode="json"),
         created_at=database_now(session),
     )
     session.add(sweep)
     session.flush()
-    add_points(session, sweep, points, first=0)
+    if spec.search is not None:
+        session.add(SearchRow(sweep_id=sweep.id, state="asking", asked=0, told=0, reuse=reuse_later))
+        session.flush()
+    add_points(session, sweep, points, first=0, reused=reused)
     return sweep
 
 
 def add_points(
-    session: Session, sweep: SweepRow, points: Sequence[Point], *, first: int, tier: int | None = None
-) -> None:
-    """Add a run for each of `points` to a sweep, with the sweep's place in the queue; `first` is the first one's index."""
+    session: Session,
+    sweep: SweepRow,
+    points: Sequence[Point],
+    *,
+    first: int,
+    tier: int | None = None,
+    reused: Mapping[str, Finished] = _NONE_REUSED,
+    told: Mapping[str, Any] | None = None,
+) -> list[UUID]:
+    """Add a run for each of `points` to a sweep, with the sweep's place in the queue; `first` is the first one's index.
+
+    Those whose digest is in `reused` refer to that run, and have ended. `told` is what the events say beside. Returns the runs.
+    """
+    if not points:
+        return []
     now = database_now(session)
     runs = [_of_point(point, sweep, index=index, now=now) for index, point in enumerate(points, start=first)]
     if tier is not None:
         runs = [{**run, "tier": tier} for run in runs]
+    waiting = [run for run in runs if run["digest"] not in reused]
+    ended = [run | reuse.referring(reused[run["digest"]], now=now) for run in runs if run["digest"] in reused]
     connection = session.connection()
-    connection.execute(_ADD_RUN, runs)
-    connection.execute(_ADD_EVENT, [_submitted(run["id"], now, {}) for run in runs])
+    if waiting:
+        connection.execute(_ADD_RUN, waiting)
+        connection.execute(_ADD_EVENT, [_submitted(run["id"], now, dict(told or {})) for run in waiting])
+    if ended:
+        connection.execute(_ADD_RUN, ended)
+        reuse.tell(session, ended, now=now)
+    return [run["id"] for run in runs]
 
 
-def _submitted(run_id: UUID, now: datetime, detail: dict[str, str]) -> dict[str, Any]:
+def _submitted(run_id: UUID, now: datetime, detail: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": run_id, "at": now, "kind": "submitted", "epoch": None, "detail": detail}
 
 

@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from prolu.client.wire import RunState
 from prolu.spec.report import FailureClass
 from service.domain.errors import IllegalTransition
+from service.store import searches
 from service.store.attempts import record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow
@@ -107,7 +108,12 @@ def retry_failed(
     ended: list[RunState] = ["failed", "cancelled"] if include_cancelled else ["failed"]
     picked = (
         select(RunRow.id)
-        .where(RunRow.sweep_id == sweep_id, ~RunRow.superseded, RunRow.state.in_(ended))
+        .where(
+            RunRow.sweep_id == sweep_id,
+            ~RunRow.superseded,
+            RunRow.state.in_(ended),
+            RunRow.stopped_early.is_(None),  # they were not cancelled by anybody, and would be stopped again
+        )
         .order_by(RunRow.id)
         .with_for_update(key_share=True)
         .cte("picked")
@@ -150,6 +156,7 @@ def _take_places(session: Session, old: Sequence[tuple[UUID, FailureClass | None
     # Row by row within the database: long specs do not travel.
     session.connection().execute(_COPY, [{**row, "at": now} for row in rows])
     session.execute(insert(EventRow), events)
+    searches.reopen(session, {row["old_id"]: row["new_id"] for row in rows})
     new = [row["new_id"] for row in rows]
     if again.limits:
         _limit(session, new, again.limits)

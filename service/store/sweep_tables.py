@@ -28,7 +28,20 @@ _LEVEL = (
     RunRow.spec["sparsity"]["controller"]["target_l0"].as_float().label("target_l0"),
     RunRow.spec["sae"]["k"].as_float().label("k"),
 )
-_RUN = (RunRow.id, RunRow.point, RunRow.name, RunRow.variant, RunRow.state, RunRow.set, RunRow.step, *_LEVEL)
+# A run that refers to a finished one has that one's measurements.
+_MEASURED = func.coalesce(RunRow.reused_from, RunRow.id)
+_RUN = (
+    RunRow.id,
+    RunRow.point,
+    RunRow.name,
+    RunRow.variant,
+    RunRow.state,
+    RunRow.set,
+    RunRow.step,
+    RunRow.reused_from,
+    RunRow.stopped_early,
+    *_LEVEL,
+)
 
 
 def results(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) -> Page[ResultRow]:
@@ -36,24 +49,15 @@ def results(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None)
     require_sweep(session, sweep_id)
     statement = _after(cursor, select(*_RUN, RunRow.metrics).where(RunRow.sweep_id == sweep_id, ~RunRow.superseded))
     rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
-    biases = _last_biases(session, [row.id for row in rows])
-    return pages.page(
-        rows,
-        limit,
-        lambda row: ResultRow(
-            run_id=row.id,
-            point=row.point,
-            name=row.name,
-            variant=row.variant,
-            state=row.state,
-            set=row.set,
-            step=row.step,
-            metrics=row.metrics or {},
-            bias=biases.get(row.id, {}),
-            level=_level(row),
-        ),
-        lambda row: (row.point,),
-    )
+    biases = _last_biases(session, rows)
+    return pages.page(rows, limit, lambda row: _result(row, biases), lambda row: (row.point,))
+
+
+def results_of(session: Session, run_ids: Sequence[UUID]) -> list[ResultRow]:
+    """The same rows of these runs of sweeps, in any order."""
+    rows = session.execute(select(*_RUN, RunRow.metrics).where(RunRow.id.in_(run_ids))).all()
+    biases = _last_biases(session, rows)
+    return [_result(row, biases) for row in rows]
 
 
 def results_over_seeds(
@@ -83,7 +87,7 @@ def results_over_seeds(
         row.id: row.metrics or {}
         for row in session.execute(select(RunRow.id, RunRow.metrics).where(RunRow.id.in_(succeeded)))
     }
-    biases = _last_biases(session, [run.id for group in shown for run in group.runs if run.id in succeeded])
+    biases = _last_biases(session, [run for group in shown for run in group.runs if run.id in succeeded])
     return pages.page(
         shown,
         limit,
@@ -99,18 +103,35 @@ def bias_statistics(
     require_sweep(session, sweep_id)
     last = (
         select(func.max(BiasSnapshotRow.step))
-        .where(BiasSnapshotRow.run_id == RunRow.id)
+        .where(BiasSnapshotRow.run_id == _MEASURED)
         .correlate(RunRow)
         .scalar_subquery()
     )
     seen = (BiasSnapshotRow.step.label("at_step"), BiasSnapshotRow.tokens, BiasSnapshotRow.statistics)
     statement = (
         select(*_RUN, *seen)
-        .join(BiasSnapshotRow, (BiasSnapshotRow.run_id == RunRow.id) & (BiasSnapshotRow.step == last))
+        .join(BiasSnapshotRow, (BiasSnapshotRow.run_id == _MEASURED) & (BiasSnapshotRow.step == last))
         .where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
     )
     rows = session.execute(_after(cursor, statement).order_by(RunRow.point).limit(limit + 1)).all()
     return pages.page(rows, limit, lambda row: _last_look(row, histograms=histograms), lambda row: (row.point,))
+
+
+def _result(row: Row[Any], biases: dict[UUID, dict[str, float]]) -> ResultRow:
+    return ResultRow(
+        run_id=row.id,
+        point=row.point,
+        name=row.name,
+        variant=row.variant,
+        state=row.state,
+        set=row.set,
+        step=row.step,
+        metrics=row.metrics or {},
+        bias=biases.get(row.id, {}),
+        level=_level(row),
+        reused_from=row.reused_from,
+        stopped_early=row.stopped_early,
+    )
 
 
 def _after(cursor: str | None, statement: Select[Any]) -> Select[Any]:
@@ -192,11 +213,12 @@ def _level(row: Row[Any]) -> SparsityLevel | None:
     return None if row.coefficient is None else SparsityLevel(kind="coefficient", value=row.coefficient)
 
 
-def _last_biases(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, float]]:
+def _last_biases(session: Session, runs: Sequence[Row[Any]]) -> dict[UUID, dict[str, float]]:
+    measured = {run.id: run.reused_from or run.id for run in runs}
     # What a run looked like before its first step is no result.
     last = (
         select(BiasSnapshotRow.run_id, func.max(BiasSnapshotRow.step))
-        .where(BiasSnapshotRow.run_id.in_(run_ids), BiasSnapshotRow.step > 0)
+        .where(BiasSnapshotRow.run_id.in_(set(measured.values())), BiasSnapshotRow.step > 0)
         .group_by(BiasSnapshotRow.run_id)
     )
     rows = session.execute(
@@ -204,4 +226,5 @@ def _last_biases(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, dict[s
             tuple_(BiasSnapshotRow.run_id, BiasSnapshotRow.step).in_(last)
         )
     )
-    return {row.run_id: row.summary for row in rows}
+    found = {row.run_id: row.summary for row in rows}
+    return {run_id: found[source] for run_id, source in measured.items() if source in found}

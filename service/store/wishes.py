@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.domain import lifecycle, tiers
 from service.domain.errors import IllegalTransition, NotFound
+from service.store import searches
 from service.store.attempts import lock_run, record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
@@ -77,16 +78,19 @@ def change_place(session: Session, run: RunRow, **changes: Any) -> RunRow:
 def cancel_sweep(session: Session, sweep_id: UUID) -> None:
     """Wish that every run of the sweep that has not ended end. Raises NotFound, IllegalTransition if all ended otherwise."""
     locked_sweep(session, sweep_id)
+    searched = searches.cancel(session, sweep_id)
     wished = RunRow.desired_state == "cancelled"
-    if not _wish_of_all(session, sweep_id, [~wished], "cancel_requested", desired_state="cancelled"):
+    changed = _wish_of_all(session, sweep_id, [~wished], "cancel_requested", desired_state="cancelled")
+    if not changed and not searched:
         _refuse_unless(session, sweep_id, wished, "every run has ended; there is nothing left to cancel")
 
 
 def pause_sweep(session: Session, sweep_id: UUID) -> None:
     """Wish that every run of the sweep that has not ended rest. Raises NotFound, IllegalTransition if none is left to."""
     locked_sweep(session, sweep_id)
+    rests = searches.pause(session, sweep_id)
     going = RunRow.desired_state == "running"
-    if not _wish_of_all(session, sweep_id, [going], "pause_requested", desired_state="paused"):
+    if not _wish_of_all(session, sweep_id, [going], "pause_requested", desired_state="paused") and not rests:
         waits = _MOVES_ON & (RunRow.desired_state == "paused")
         _refuse_unless(session, sweep_id, waits, "every run has ended or will be cancelled; there is nothing to pause")
 
@@ -105,7 +109,9 @@ def resume_sweep(session: Session, sweep_id: UUID, *, most_waiting: int | None =
         require_room(session, sweep.owner_id, session.scalars(resting).one(), most=most_waiting)
     since = case((RunRow.state == "paused", database_now(session)), else_=RunRow.waiting_since)
     values: dict[str, Any] = {"desired_state": "running", "waiting_since": since}
-    if not _wish_of_all(session, sweep_id, [RunRow.desired_state == "paused"], "resume_requested", **values):
+    goes_on = searches.resume(session, sweep_id)
+    resumed_runs = _wish_of_all(session, sweep_id, [RunRow.desired_state == "paused"], "resume_requested", **values)
+    if not resumed_runs and not goes_on:
         resumed = (RunRow.state == "paused") & (RunRow.desired_state == "running")
         _refuse_unless(session, sweep_id, resumed, "no run is paused, or will be; there is nothing to resume")
 

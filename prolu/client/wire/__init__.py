@@ -5,6 +5,7 @@
     measured      what a run measures and writes: metrics, bias statistics, diagnostics, checkpoints
     sweeps        a sweep: what it would submit, how far it is
     logs          what workers log
+    search        a sweep that searches, and its trials
     results       a sweep's tables: by run, by group of seeds
     comparing     numbers of many runs against each other
     queue         what trains, what waits, and the cluster
@@ -81,6 +82,7 @@ from prolu.client.wire.runs import (
     RunSummary,
     Tier,
 )
+from prolu.client.wire.search import SearchRead, SearchState, TrialRead, TrialState
 from prolu.client.wire.submitting import (
     CloneRequest,
     PlacePatch,
@@ -146,6 +148,8 @@ __all__ = [
     "RunSummary",
     "Scope",
     "ScoreRead",
+    "SearchRead",
+    "SearchState",
     "SeedEstimate",
     "SeedGroupRead",
     "Seeds",
@@ -163,6 +167,8 @@ __all__ = [
     "TokenCreate",
     "TokenCreated",
     "TokenRead",
+    "TrialRead",
+    "TrialState",
     "UndrainRequest",
     "UserCreate",
     "UserPatch",

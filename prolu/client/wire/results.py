@@ -44,6 +44,10 @@ class ResultRow(Wire):
     """fraction_negative, fraction_zero, fraction_positive, mean, std, min, max and median of b_enc in the last snapshot."""
     level: SparsityLevel | None = None
     """What decides how sparse it becomes."""
+    reused_from: UUID | None = None
+    """Identical finished run whose results these are; it was not trained again."""
+    stopped_early: str | None = None
+    """Why early stopping ended it, in one sentence; null for any other run."""
 
 
 class SeedEstimate(Wire):

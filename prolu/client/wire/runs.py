@@ -66,6 +66,10 @@ class RunSummary(Wire):
     """Whether another run took its place; tables of a sweep then show that one."""
     cloned_from: UUID | None
     """Run that it was cloned from."""
+    reused_from: UUID | None
+    """Identical finished run whose results and checkpoints are its own, if that was asked for; it was not trained again."""
+    stopped_early: str | None
+    """Why early stopping ended it, in one sentence; null for any other run."""
     epoch: int
     """Number of the present or last attempt; 0 before the first."""
     step: int
@@ -144,7 +148,7 @@ class EventRead(Wire):
     at: datetime
     """When."""
     kind: str
-    """What: submitted, claimed, running, succeeded, failed, lost, requeued, cancel_requested, changed, superseded, ..."""
+    """What: submitted, claimed, running, succeeded, failed, lost, requeued, cancel_requested, superseded, stopped_early, ..."""
     epoch: int | None
     """During which attempt."""
     detail: dict[str, Any]

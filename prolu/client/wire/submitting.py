@@ -28,6 +28,8 @@ class RunCreate(Request):
     """Goes before priority: low, normal (the default) or high, which only administrators may ask for."""
     preemptible: Flag = False
     """Whether it may be stopped and put back into the queue to make room for others; false by default."""
+    reuse: bool = False
+    """Whether to refer to an identical finished run, if there is one, instead of training again; false by default."""
 
 
 class SweepCreate(Request):
@@ -41,6 +43,8 @@ class SweepCreate(Request):
     """Of every run of the sweep; goes before priority: low, normal (the default) or high, for administrators only."""
     preemptible: Flag = False
     """Whether its runs may be stopped and put back into the queue to make room for others; false by default."""
+    reuse: bool = False
+    """Whether points refer to identical finished runs, where there are any, instead of training again; false by default."""
 
 
 class PlacePatch(Request):
@@ -99,4 +103,6 @@ class SweepExtend(Request):
     """Add points to a sweep."""
 
     spec: SweepSpec
-    """The sweep as it shall be: all its present points, in any order, and new ones."""
+    """The sweep as it shall be: all its present points, in any order, and new ones; of a search, more trials."""
+    reuse: bool = False
+    """Whether new points refer to identical finished runs, where there are any; false by default."""

@@ -11,6 +11,7 @@ from pydantic import Field
 from prolu.client.wire.base import Wire
 from prolu.client.wire.problems import ProblemItem
 from prolu.client.wire.runs import RunState, Tier
+from prolu.client.wire.search import SearchRead
 from prolu.spec.sweep import SweepSpec
 
 
@@ -27,15 +28,19 @@ class PointRead(Wire):
     """What differs from the base, by path."""
     digest: str
     """sha256 of the canonical spec of its run."""
+    reusable: UUID | None = None
+    """Identical finished run whose checkpoint is still there; with `reuse` the point refers to it."""
 
 
 class SweepPreview(Wire):
     """What a sweep would submit; nothing is written."""
 
     count: int
-    """Number of runs."""
+    """Number of runs; of a search, the trials that it may ask for."""
     points: list[PointRead]
-    """Each run."""
+    """Each run; of a search those that it would ask for at once, since the others depend on results."""
+    reusable: int = 0
+    """Points that were finished elsewhere; `reuse` refers to those runs instead of training again."""
     refusals: list[ProblemItem] = Field(default_factory=list)
     """Why it would be refused today, each reason once, at most 50: what it names that is not here, what no node has."""
 
@@ -69,6 +74,12 @@ class SweepRead(Wire):
     """Whether the checkpoints of its runs are kept whatever a policy of deletion says."""
     archived: bool
     """Whether lists leave it out unless they are asked for what is archived."""
+    search: SearchRead | None = None
+    """How far its search is; null for a sweep that has all its points from the beginning."""
+    reused: int = 0
+    """Points that refer to finished runs elsewhere, and were not trained again."""
+    reusable: int | None = None
+    """Points that had identical finished runs elsewhere and are trained again; only in the answer to a submission."""
     created_at: datetime
     """Submission."""
     spec: SweepSpec

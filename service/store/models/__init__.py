@@ -7,6 +7,7 @@ rise with time, so that keyset pages need no second column.
     people      users, their tokens, what they asked, used, share and changed
     runs        sweeps, runs, their attempts, and what happened to them
     measured    what runs measure and write
+    search      what sweeps that search asked and were told, and who was stopped early
     cluster     the cluster, and who leads it
     findings    what people look for among runs, copied from the above
     base        what all tables have in common
@@ -18,6 +19,7 @@ from service.store.models.findings import FINDINGS
 from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
 from service.store.models.people import AuditRow, IdempotencyRow, SweepEditorRow, TokenRow, UsageRow, UserRow
 from service.store.models.runs import AttemptRow, EventRow, LogChunkRow, RunRow, SweepRow
+from service.store.models.search import JudgementRow, SearchRow, TrialRow
 
 __all__ = [
     "FINDINGS",
@@ -31,13 +33,16 @@ __all__ = [
     "DrainRow",
     "EventRow",
     "IdempotencyRow",
+    "JudgementRow",
     "LogChunkRow",
     "MetricPointRow",
     "NodeRow",
     "RunRow",
+    "SearchRow",
     "SweepEditorRow",
     "SweepRow",
     "TokenRow",
+    "TrialRow",
     "UsageRow",
     "UserRow",
 ]

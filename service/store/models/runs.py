@@ -32,6 +32,8 @@ class SweepRow(Base):
     max_concurrent: Mapped[int | None]
     tier: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     preemptible: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # By which rule its runs are stopped early; out of the spec, which may be long, for whoever hears of a metric.
+    early_stopping: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # What people say of it, and whether they want it kept, or out of sight.
     tags: Mapped[list[str]] = mapped_column(Json, default=list, server_default=text("'[]'"))
     note: Mapped[str | None]
@@ -72,6 +74,10 @@ class RunRow(Base):
     # The checkpoint that its first attempt goes on from, if it takes another run's place.
     begins_with: Mapped[str | None]
     begins_at_step: Mapped[int | None] = mapped_column(BigInteger)
+    # The identical finished run whose results are its own: it was not trained again.
+    reused_from: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    # Why early stopping ended it.
+    stopped_early: Mapped[str | None]
 
     state: Mapped[RunState] = mapped_column(String(16))
     desired_state: Mapped[DesiredState] = mapped_column(String(16))

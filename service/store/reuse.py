@@ -1,0 +1,78 @@
+"""Finished runs that need not be trained again: the same spec by its digest, succeeded, and the checkpoint still there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from service.store.models import FINDINGS, CheckpointRow, EventRow, RunRow
+
+
+class Finished(NamedTuple):
+    """A finished run that others may refer to."""
+
+    run_id: UUID
+    metrics: dict[str, Any] | None
+    step: int
+    total_steps: int
+
+
+def finished(session: Session, digests: Collection[str]) -> dict[str, Finished]:
+    """Give the first finished run of each digest that has one, in one query by an index. None of them refers to another."""
+    if not digests:
+        return {}
+    final = (
+        select(CheckpointRow.id)
+        .where(CheckpointRow.run_id == RunRow.id, CheckpointRow.final, CheckpointRow.deleting_since.is_(None))
+        .exists()
+    )
+    rows = session.execute(
+        select(RunRow.digest, RunRow.id, RunRow.metrics, RunRow.step, RunRow.total_steps)
+        .where(RunRow.digest.in_(set(digests)), RunRow.state == "succeeded", RunRow.reused_from.is_(None), final)
+        .order_by(RunRow.id.desc())
+    )
+    return {row.digest: Finished(row.id, row.metrics, row.step, row.total_steps) for row in rows}
+
+
+def referring(to: Finished, *, now: datetime) -> dict[str, Any]:
+    """What is written of a run that refers to a finished one, where it differs from one that waits."""
+    return {
+        "state": "succeeded",
+        "reused_from": to.run_id,
+        "metrics": to.metrics,
+        "step": to.step,
+        "finished_at": now,
+    }
+
+
+def tell(session: Session, runs: Sequence[dict[str, Any]], *, now: datetime) -> None:
+    """Write the events of runs that refer to others, and let whoever looks for runs by their biases find them too."""
+    events = [
+        {
+            "run_id": run["id"],
+            "at": now,
+            "kind": kind,
+            "epoch": None,
+            "detail": {"reused_from": str(run["reused_from"])},
+        }
+        for run in runs
+        for kind in ("submitted", "succeeded")
+    ]
+    session.execute(insert(EventRow), events)
+    source = FINDINGS.alias()
+    biases = {column.name: source.c[column.name] for column in FINDINGS.columns if column.name.startswith("bias_")}
+    session.execute(
+        update(FINDINGS)
+        .where(
+            FINDINGS.c.run_id == RunRow.id,
+            RunRow.reused_from == source.c.run_id,
+            RunRow.id.in_([run["id"] for run in runs]),
+        )
+        .values(biases),
+        execution_options={"synchronize_session": False},
+    )
