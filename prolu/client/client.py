@@ -19,6 +19,7 @@ from typing import Self
 
 import httpx
 
+from prolu.client.audit import Audit
 from prolu.client.checkpoints import Checkpoints
 from prolu.client.http import Http
 from prolu.client.locate import locate
@@ -26,6 +27,8 @@ from prolu.client.nodes import Nodes
 from prolu.client.questions import Questions
 from prolu.client.runs import Runs
 from prolu.client.sweeps import Sweeps
+from prolu.client.tokens import Tokens
+from prolu.client.users import Users
 from prolu.client.wire import MeRead, QueueRead, SharesRead, VersionRead
 
 
@@ -53,6 +56,9 @@ class Client:
         self.results = Questions(self._http)
         self.checkpoints = Checkpoints(self._http)
         self.nodes = Nodes(self._http)
+        self.users = Users(self._http)
+        self.tokens = Tokens(self._http)
+        self.audit = Audit(self._http)
 
     @property
     def url(self) -> str:
@@ -68,7 +74,7 @@ class Client:
         return self._http.get("/v1/queue/shares", SharesRead)
 
     def me(self) -> MeRead:
-        """Who the token says you are."""
+        """Who the token says you are, what it is good for and until when, and what of your limits you use."""
         return self._http.get("/v1/me", MeRead)
 
     def version(self) -> VersionRead:

@@ -5,6 +5,7 @@ ProluError
  ├─ UnusableToken           the token that was found cannot be sent
  ├─ UnreadableAnswer        it answers in a form that this client does not know
  ├─ DownloadFailed          what came is not what was announced
+ ├─ NoSuchUser              nobody has the name that was given
  ├─ WaitedTooLong           the time given to `wait` is over
  └─ ApiError                it answers with a problem (RFC 9457): `.problem`
      ├─ Invalid             400, 413, 415, 422: the request is wrong; `.problem.errors` says where
@@ -39,6 +40,10 @@ class UnreadableAnswer(ProluError):
 
 class DownloadFailed(ProluError):
     """A downloaded file is not what the service announced, or has a name that leads out of its folder."""
+
+
+class NoSuchUser(ProluError):
+    """Nobody has the name that was given."""
 
 
 class WaitedTooLong(ProluError):

@@ -77,8 +77,8 @@ class Http:
         return _read(self._send("POST", path, content=content), model)
 
     def patch(self, path: str, model: type[Model], body: BaseModel) -> Model:
-        """PATCH what the body sets, and read the answer."""
-        return _read(self._send("PATCH", path, content=body.model_dump_json(exclude_none=True)), model)
+        """PATCH what the body was given, null too, and read the answer."""
+        return _read(self._send("PATCH", path, content=body.model_dump_json(exclude_unset=True)), model)
 
     def pages(
         self, path: str, item: type[Model], params: Params | None = None, limit: int | None = None

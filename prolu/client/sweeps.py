@@ -22,6 +22,7 @@ from prolu.client.wire import (
     RunSummary,
     SeedGroupRead,
     Seeds,
+    SharingRequest,
     SweepBiasRead,
     SweepCreate,
     SweepExtend,
@@ -29,7 +30,7 @@ from prolu.client.wire import (
     SweepRead,
     Tier,
 )
-from prolu.spec import LimitsSpec, SweepSpec
+from prolu.spec import LimitsSpec, SweepSpec, validate
 from prolu.spec.pareto import Goal
 
 
@@ -108,6 +109,16 @@ class Sweeps:
         """Change the place in the queue of its runs that have not ended, and of those to come; what is None stays."""
         body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
         return self._http.patch(f"/v1/sweeps/{path_id(sweep)}", SweepRead, body)
+
+    def share(self, sweep: Identity, *users: str) -> SweepRead:
+        """Let users decide about the sweep and its runs as you do, but for sharing it. Raises Forbidden, Invalid, NotFound."""
+        body = validate({"users": [*users]}, SharingRequest)
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:share", SweepRead, body)
+
+    def unshare(self, sweep: Identity, *users: str) -> SweepRead:
+        """Share the sweep with these users no longer. Raises Forbidden, Invalid, NotFound."""
+        body = validate({"users": [*users]}, SharingRequest)
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:unshare", SweepRead, body)
 
     def runs(self, sweep: Identity) -> builtins.list[RunSummary]:
         """The runs of a sweep, by point."""

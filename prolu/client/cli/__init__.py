@@ -8,6 +8,10 @@
     submitting   submit, sweep, schema
     looking      ls, show, results, version
     queueing     queue, explain, shares, nodes, drain, undrain
+    sharing      share, unshare
+    people       whoami, and the group user
+    tokens       the group token
+    auditing     audit
     watching     watch
     biases       biases
     diagnostics  diagnostics

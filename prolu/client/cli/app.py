@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from prolu.client.cli import (
+    auditing,
     biases,
     diagnostics,
     exporting,
@@ -17,10 +18,13 @@ from prolu.client.cli import (
     keeping,
     looking,
     measuring,
+    people,
     queueing,
     reading_logs,
+    sharing,
     starting,
     submitting,
+    tokens,
     watching,
     wishing,
 )
@@ -32,6 +36,7 @@ from prolu.client.errors import (
     ConnectionFailed,
     Forbidden,
     Invalid,
+    NoSuchUser,
     NotFound,
     ProluError,
     Unauthorized,
@@ -74,6 +79,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     wishing.clone,
     wishing.extend,
     wishing.priority,
+    sharing.share,
+    sharing.unshare,
     looking.results,
     frontiers.frontier,
     biases.biases,
@@ -83,10 +90,15 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     measuring.evaluate,
     measuring.align,
     submitting.schema,
+    people.whoami,
+    auditing.audit,
     looking.version,
 )
+GROUPS = (people.users, tokens.tokens)
 for _command in COMMANDS:
     app.command()(_command)
+for _group in GROUPS:
+    app.add_typer(_group)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -102,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
         return _end(BAD_INPUT, *_mistakes(error))
     except ConnectionFailed as error:
         return _end(OUT_OF_REACH, str(error))
-    except (Unauthorized, UnusableToken, Forbidden, NotFound, NoSuchThing) as error:
+    except (Unauthorized, UnusableToken, Forbidden, NotFound, NoSuchThing, NoSuchUser) as error:
         return _end(NOT_YOURS, str(error))
     except ApiError as error:
         return _end(FAILED, f"{error} (request {error.problem.request_id})")
