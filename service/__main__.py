@@ -16,10 +16,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 
 from service import logs
-from service.api.streams import Streams
+from service.api.connections import Connection, raise_descriptor_limit
+from service.api.following import Streams
 from service.app import create_app, start
 from service.garbage import collect_rarely
 from service.settings import Settings, WrongSetting, read_settings
@@ -83,6 +85,21 @@ class Server(uvicorn.Server):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def serving(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn serves the app."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
 def _serve(settings: Settings, endpoint_file: Path | None) -> int:
     app = create_app(settings)
     try:
@@ -90,16 +107,8 @@ def _serve(settings: Settings, endpoint_file: Path | None) -> int:
         start(app.state.services)
     finally:
         app.state.services.database.dispose()
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = Server(config, endpoint_file, app.state.services.streams)
+    raise_descriptor_limit()
+    server = Server(serving(app, settings.host, settings.port), endpoint_file, app.state.services.streams)
     collect_rarely()
     server.run()
     return 0 if server.started else 1

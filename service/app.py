@@ -16,6 +16,7 @@ from service.api import (
     events,
     frontiers,
     logs,
+    metric_streams,
     metrics,
     nodes,
     openapi,
@@ -34,13 +35,14 @@ from service.api import (
 from service.api.addresses import Addresses
 from service.api.context import Services
 from service.api.counting import Metrics
+from service.api.following import Streams
 from service.api.middleware import Surround
 from service.api.parameters import only_known
-from service.api.streams import Streams
 from service.domain.throttle import Throttle
 from service.settings import LONGEST_PATIENCE_SECONDS, Settings
 from service.store import schema
 from service.store.artifacts import Artifacts
+from service.store.changes import Changes
 from service.store.db import Database
 from service.store.deletion import Remover
 from service.store.events import Settled
@@ -54,7 +56,13 @@ from service.store.surroundings import Surroundings
 def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None = None) -> FastAPI:
     """Put the service together. Nothing is opened before the app starts; `hub_transport` is for tests."""
     database = Database(settings.database_url, patience_seconds=LONGEST_PATIENCE_SECONDS)
-    streams = Streams(at_most=settings.max_streams, lifetime_seconds=settings.stream_seconds)
+    settled = Settled()
+    streams = Streams(
+        database,
+        Changes(database, settled),
+        at_most=settings.max_streams,
+        lifetime_seconds=settings.stream_seconds,
+    )
     artifacts = Artifacts(settings.artifact_root)
     services = Services(
         settings=settings,
@@ -74,7 +82,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
             max_gpus_per_user=settings.max_gpus_per_user,
         ),
         streams=streams,
-        settled=Settled(),
+        settled=settled,
         metrics=Metrics(database, lambda: streams.open),
     )
 
@@ -108,6 +116,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         logs.router,
         events.router,
         metrics.router,
+        metric_streams.router,
         checkpoints.router,
         checkpoints.of_runs,
         checkpoints.of_sweeps,

@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     """Hugging Face names in specs: `check` asks the hub, `trust` believes them, `offline` takes only what is cached."""
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
     """Longest request body that is read."""
-    max_streams: int = Field(default=200, ge=1)
-    """Clients that may follow logs and events at once; more are asked to come back later."""
+    max_streams: int = Field(default=2_000, ge=1)
+    """Clients that may follow logs, metrics and events at once; more are asked to come back later. Each takes a descriptor."""
     stream_seconds: float = Field(default=900.0, gt=0)
     """How long one follows before the connection is closed; clients come back by themselves."""
     presigned_seconds: int = Field(default=0, ge=0, le=604_800)

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.counting import Metrics
-from service.api.streams import Streams
+from service.api.following import Streams
 from service.domain.access import Principal, need_of, require
 from service.domain.errors import TooManyRequests, Unauthenticated
 from service.domain.throttle import Throttle

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from service.api.context import Parts, Services, User
+from service.api.following import Event, News
 from service.api.logs import LastEventId
 from service.api.parameters import wrong_parameters
-from service.api.streams import MEDIA_TYPE, Event, EventStream, News
+from service.api.streams import MEDIA_TYPE, EventStream
 from service.domain.errors import WrongParameter
 from service.store import events, lists
 
@@ -46,29 +49,31 @@ def follow_events(
         if sweep_id is not None:
             lists.require_sweep(session, sweep_id)
     after = None if last_event_id is None else _number(last_event_id)
-    return EventStream(services.streams, _Follow(services, run_id, sweep_id, after))
+    return EventStream(services.streams, _Events(services, run_id, sweep_id), after)
 
 
-class _Follow:
-    """Gives what has happened since the last time."""
+@dataclass(frozen=True)
+class _Events:
+    """Events of everything, of a run, or of a sweep. A place is the number of an event; None is where it begins from now on."""
 
-    def __init__(self, services: Services, run_id: UUID | None, sweep_id: UUID | None, after: int | None) -> None:
-        self._services = services
-        self._run_id = run_id
-        self._sweep_id = sweep_id
-        self._after = after
+    services: Services = field(repr=False, compare=False)
+    run_id: UUID | None
+    sweep_id: UUID | None
 
-    def __call__(self) -> News:
-        with self._services.database.read() as session:
-            settled = self._services.settled.up_to(session)
+    def topic(self) -> tuple[Literal["events"], UUID | None]:
+        return "events", self.run_id or self.sweep_id
+
+    def look(self, place: Hashable) -> News:
+        after = cast("int | None", place)
+        with self.services.database.read() as session:
+            settled = self.services.settled.up_to(session)
             if settled is None:
-                return News()
-            if self._after is None:  # from now on; the id is for a client that leaves before the first event
-                self._after = settled
-                return News([Event(str(settled))])
-            found = events.between(session, self._after, settled, run_id=self._run_id, sweep_id=self._sweep_id)
-        self._after = max(self._after, found[-1].id if len(found) == events.AT_ONCE else settled)
-        return News([Event(str(event.id), "event", event) for event in found])
+                return News(place)
+            if after is None:  # from now on; the id is for a client that leaves before the first event
+                return News(settled, [Event(str(settled))])
+            found = events.between(session, after, settled, run_id=self.run_id, sweep_id=self.sweep_id)
+        up_to = found[-1].id if len(found) == events.AT_ONCE else settled
+        return News(max(after, up_to), [Event(str(event.id), "event", event) for event in found])
 
 
 def _number(text: str) -> int:

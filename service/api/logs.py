@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
@@ -11,9 +13,10 @@ from fastapi.responses import Response
 
 from prolu.client.wire import LogRead, Page
 from service.api.context import Parts, Services, User
+from service.api.following import Event, News
 from service.api.lists import Cursor, Limit
 from service.api.parameters import wrong_parameters
-from service.api.streams import MEDIA_TYPE, Event, EventStream, News
+from service.api.streams import MEDIA_TYPE, EventStream
 from service.domain.errors import WrongParameter
 from service.store import logs
 from service.store.lists import owner_of as require_run
@@ -79,31 +82,32 @@ def list_logs(
         if not follows:
             return Page(items=begin)
         require_run(session, run_id)  # so that an unknown one is a problem, and not a stream
-    return EventStream(services.streams, _Follow(services, run_id, epoch, begin, after))
+    first = [_event(read) for read in begin]
+    return EventStream(services.streams, _Logs(services, run_id, epoch), after, first=first)
 
 
-class _Follow:
-    """Gives what was logged since the last time."""
+@dataclass(frozen=True)
+class _Logs:
+    """What a run, or one attempt at it, logs."""
 
-    def __init__(
-        self, services: Services, run_id: UUID, epoch: int | None, begin: list[LogRead], after: Position
-    ) -> None:
-        self._services = services
-        self._run_id = run_id
-        self._epoch = epoch
-        self._begin = begin
-        self._after = after
+    services: Services = field(repr=False, compare=False)
+    run_id: UUID
+    epoch: int | None
 
-    def __call__(self) -> News:
-        begin, self._begin = self._begin, []
-        with self._services.database.read() as session:
-            found, end = logs.news(session, self._run_id, self._after, epoch=self._epoch)
-        if found:
-            self._after = (found[-1].epoch, found[-1].seq)
-        events = [Event(f"{read.epoch}-{read.seq}", "log", read) for read in [*begin, *found]]
+    def topic(self) -> tuple[Literal["run"], UUID]:
+        return "run", self.run_id
+
+    def look(self, place: Hashable) -> News:
+        with self.services.database.read() as session:
+            found, end = logs.news(session, self.run_id, cast("Position", place), epoch=self.epoch)
+        events = [_event(read) for read in found]
         if end is not None:
             events.append(Event(None, "end", end))
-        return News(events, over=end is not None)
+        return News((found[-1].epoch, found[-1].seq) if found else place, events, over=end is not None)
+
+
+def _event(read: LogRead) -> Event:
+    return Event(f"{read.epoch}-{read.seq}", "log", read)
 
 
 def _position(text: str) -> Position:

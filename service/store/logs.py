@@ -12,11 +12,10 @@ from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import FollowedToTheEnd, LogRead, Page
-from service.domain import lifecycle
-from service.domain.errors import NotFound
 from service.store import pages
+from service.store.endings import ended_in
 from service.store.lists import owner_of
-from service.store.models import AttemptRow, LogChunkRow, RunRow
+from service.store.models import LogChunkRow
 
 # Epoch and seq: a place in the log of a run. Both count from 1.
 Position = tuple[int, int]
@@ -58,24 +57,10 @@ def news(
 
     Raises NotFound.
     """
-    # First whether it is over: what is logged before that is seen below.
-    state = _ended_in(session, run_id, epoch)
+    state = ended_in(session, run_id, epoch)
     rows = session.scalars(_after(run_id, after, epoch).limit(_AT_ONCE)).all()
     end = FollowedToTheEnd(state=state) if state is not None and len(rows) < _AT_ONCE else None
     return [_read(row) for row in rows], end
-
-
-def _ended_in(session: Session, run_id: UUID, epoch: int | None) -> str | None:
-    """The run's state if the run, or the attempt that is asked for, will log nothing more; None while it may."""
-    row = session.execute(
-        select(RunRow.state, AttemptRow.finished_at)
-        .outerjoin(AttemptRow, (AttemptRow.run_id == RunRow.id) & (AttemptRow.epoch == epoch))
-        .where(RunRow.id == run_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no run {run_id}; GET /v1/runs lists those that there are.")
-    over = row.state in lifecycle.TERMINAL or row.finished_at is not None
-    return row.state if over else None
 
 
 def _after(run_id: UUID, position: Position, epoch: int | None) -> Select[LogChunkRow]:

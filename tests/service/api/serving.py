@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,9 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import uvicorn
 
 from prolu.spec.report import LogLines, Report
-from service.__main__ import Server
+from service.__main__ import Server, serving
 from service.api.context import Services
 from service.app import create_app
 from service.settings import Settings
@@ -88,8 +88,7 @@ def served(folder: Path, database_url: str = "", **changes: Any) -> Iterator[Ser
     """Run the service in a thread; without a URL on SQLite below `folder`."""
     settings = Settings(data_dir=folder, database_url=database_url, port=0, hub="offline", **changes)
     app = create_app(settings)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
-    server = Server(config, folder / "endpoint.json", app.state.services.streams)
+    server = Server(serving(app, "127.0.0.1", 0), folder / "endpoint.json", app.state.services.streams)
     thread = threading.Thread(target=server.run)
     thread.start()
     endpoint = folder / "endpoint.json"
@@ -105,3 +104,11 @@ def served(folder: Path, database_url: str = "", **changes: Any) -> Iterator[Ser
     server.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once something has come true, which another thread sees to. Fails after ten seconds."""
+    pause, deadline = threading.Event(), time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        pause.wait(0.01)

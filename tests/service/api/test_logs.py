@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from sqlalchemy import event
 from prolu.client.wire import LogRead
 from prolu.spec.report import Succeeded
 from service.store import queue
-from tests.service.api.serving import Served, served
+from tests.service.api.serving import Served, served, wait_until
 
 SUCCEEDED = Succeeded(step=100, metrics={"l0": 1.0})
 
@@ -190,13 +189,6 @@ def test_many_who_follow_leave_the_database_to_the_others(service: Served, run_i
         service.say(run_id, 2, 3, "to all")
         assert {next(stream).data["text"] for stream in streams} == {"to all"}
         assert most <= 8, "four for the streams, and what answers requests"
-
-
-def wait_until(condition: object) -> None:
-    pause, deadline = threading.Event(), time.monotonic() + 10
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it never came true"
-        pause.wait(0.01)
 
 
 def test_a_client_that_leaves_frees_its_place_at_once_and_one_too_many_is_told_so(tmp_path: Path):
