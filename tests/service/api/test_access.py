@@ -27,6 +27,8 @@ BODIES: dict[str, Any] = {
     "extend_sweep": sweep_body(1),
     "share_sweep": {"users": ["carol"]},
     "unshare_sweep": {"users": ["carol"]},
+    "prune_run": {"dry_run": True},
+    "prune_sweep": {"dry_run": True},
 }
 # Who may least stands first.
 EVERYBODY: list[tuple[Role, Scope]] = list(product(reversed(get_args(Role)), get_args(Scope)))
