@@ -30,6 +30,7 @@ from service.api import (
     sweeps,
     system,
     tokens,
+    trials,
     users,
 )
 from service.api.addresses import Addresses
@@ -111,6 +112,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         run_verbs.router,
         sweeps.router,
         sweep_verbs.router,
+        trials.router,
         sharing.router,
         frontiers.router,
         logs.router,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 
 from service.settings import Settings
-from service.store import queue, reports
+from service.store import judging, queue, reports
 from service.store.attempts import how_it_ended
 from service.store.db import Database
 from service.store.live import LiveAttempt
@@ -135,7 +135,9 @@ class Listener:
     def _write(self, heard: Sequence[_Heard]) -> dict[tuple[UUID, int], Applied | None]:
         with self._database.begin() as session:
             deliveries = [one.delivery for one in heard]
-            return reports.apply_all(session, deliveries, lease_seconds=self._settings.lease_seconds)
+            applied = reports.apply_all(session, deliveries, lease_seconds=self._settings.lease_seconds)
+            judging.judge(session, [one for one in deliveries if applied[one.run_id, one.epoch] is not None])
+            return applied
 
     def _follow_up(self, one: _Heard, applied: Applied | None) -> None:
         told = {"run_id": str(one.attempt.run_id), "epoch": one.attempt.epoch}

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from prolu.spec import Mistake, SpecError, SweepSpec
 from service.api.context import Services
 from service.api.problems import invalid
-from service.domain.expansion import Location, Point, expand
+from service.domain.expansion import Location, Point, build, expand
 from service.domain.memory import check_memory
+from service.domain.search import Trial, ask, probes
 from service.store import inputs, nodes
 
 # A preview explains so many refusals; each may have taken a look-up.
@@ -21,6 +22,29 @@ def expanded(spec: SweepSpec) -> list[Point]:
         return expand(spec)
     except SpecError as error:
         raise invalid(error.mistakes, "spec") from None
+
+
+def probed(spec: SweepSpec) -> list[Point]:
+    """Give points of a search that are tried for size before it begins; none of any other sweep. Raises Invalid."""
+    if spec.search is None:
+        return []
+    try:
+        return probes(spec, spec.search)
+    except SpecError as error:
+        raise invalid(error.mistakes, "spec") from None
+
+
+def asked_first(spec: SweepSpec) -> list[Point]:
+    """Give the points that a search would ask for before it knows any result; none of any other sweep. Raises Invalid."""
+    if spec.search is None:
+        return []
+    probed(spec)
+    search, trials, points = spec.search, list[Trial](), []
+    for number in range(min(search.parallel, search.trials)):
+        answer = ask(search, spec.base, trials)
+        trials.append(Trial(number, "open", answer.params, answer.distributions, answer.attributes))
+        points.append(build(spec, number, None, answer.settings()))
+    return points
 
 
 def check_inputs(points: Sequence[Point], services: Services) -> None:

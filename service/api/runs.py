@@ -30,7 +30,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
-from service.store import audit, inputs, lists, nodes, queue, results
+from service.store import audit, inputs, lists, nodes, queue, results, reuse
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -59,7 +59,8 @@ def submit_run(
             raise invalid(mistakes, "spec")
 
     def work(session: Session) -> RunRead:
-        require_room(session, user.user_id, 1, most=user.max_queued or services.settings.max_queued_per_user)
+        reused = reuse.of(session, body.spec) if body.reuse else None
+        require_room(session, user.user_id, int(reused is None), most=user.max_queued or services.settings.max_queued_per_user)
         row = queue.submit_run(
             session,
             owner_id=user.user_id,
@@ -67,6 +68,7 @@ def submit_run(
             tier=tier,
             priority=body.priority,
             preemptible=body.preemptible,
+            reused=reused,
         )
         told = {"name": body.spec.name, "digest": row.columns["digest"], "tier": body.tier, "priority": body.priority}
         audit.record(session, user, "run", row.id, after=told)

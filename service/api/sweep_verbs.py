@@ -89,8 +89,8 @@ def extend_sweep(
         points.extend(expanded(body.spec))
         with services.database.read() as session:
             require_own_sweep(session, user, sweep_id, "extend")
-            grown = extension.growth_of(session, sweep_id, points)
-        check_inputs(grown.added, services)
+            added = extension.growth_of(session, sweep_id, points).added if body.spec.search is None else []
+        check_inputs(added, services)
 
     def work(session: Session) -> SweepRead:
         before = require_own_sweep(session, user, sweep_id, "extend")
@@ -101,6 +101,7 @@ def extend_sweep(
             points=points,
             highest_tier=tiers.highest(is_admin=user.is_admin),
             most_waiting=before.max_queued or services.settings.max_queued_per_user,
+            reuse_finished=body.reuse,
         )
         note_sweep(session, user, sweep_id, before)
         return lists.sweep(session, sweep_id)

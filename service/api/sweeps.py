@@ -22,13 +22,13 @@ from prolu.client.wire import (
 from service.api import examples
 from service.api.context import Parts, User
 from service.api.lists import Archived, Cursor, Limit
-from service.api.points import all_refusals, check_inputs, expanded
+from service.api.points import all_refusals, asked_first, check_inputs, expanded, probed
 from service.api.problems import problem_items
 from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.expansion import Point
-from service.store import audit, lists, queue, sweep_tables
+from service.store import audit, lists, queue, reuse, sweep_tables
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
@@ -48,10 +48,13 @@ def submit_sweep(
 
     def check() -> None:
         points.extend(expanded(body.spec))
-        check_inputs(points, services)
+        check_inputs(points or probed(body.spec), services)
 
     def work(session: Session) -> SweepRead:
-        require_room(session, user.user_id, len(points), most=user.max_queued or services.settings.max_queued_per_user)
+        finished = reuse.finished(session, [point.digest for point in points])
+        reusable = sum(point.digest in finished for point in points)
+        adding = len(points) - (reusable if body.reuse else 0)
+        require_room(session, user.user_id, adding, most=user.max_queued or services.settings.max_queued_per_user)
         row = queue.submit_sweep(
             session,
             owner_id=user.user_id,
@@ -60,10 +63,13 @@ def submit_sweep(
             tier=tier,
             priority=body.priority,
             preemptible=body.preemptible,
+            reused=finished if body.reuse else {},
+            reuse_later=body.reuse,
         )
         told = {"name": row.name, "runs": row.count, "tier": body.tier, "priority": body.priority}
         audit.record(session, user, "sweep", row.id, after=told)
-        return lists.sweep(session, row.id)
+        submitted = lists.sweep(session, row.id)
+        return submitted if body.reuse else submitted.model_copy(update={"reusable": reusable})
 
     request = ("POST /v1/sweeps", body)
     answer = once(services, user, idempotency_key, request, check=check, work=work, answer_type=SweepRead)
@@ -76,12 +82,27 @@ def preview_sweep(
     body: Annotated[SweepCreate, Body(openapi_examples=examples.SWEEPS)], services: Parts, _: User
 ) -> SweepPreview:
     """Say what a sweep would put into the queue, or why it would be refused here and now, and write nothing."""
-    points = expanded(body.spec)
+    search = body.spec.search
+    points = expanded(body.spec) or asked_first(body.spec)
+    with services.database.read() as session:
+        finished = reuse.finished(session, [point.digest for point in points])
     shown = [
-        PointRead(point=point.index, name=point.name, variant=point.variant, set=dict(point.set), digest=point.digest)
+        PointRead(
+            point=point.index,
+            name=point.name,
+            variant=point.variant,
+            set=dict(point.set),
+            digest=point.digest,
+            reusable=finished[point.digest].run_id if point.digest in finished else None,
+        )
         for point in points
     ]
-    return SweepPreview(count=len(shown), points=shown, refusals=problem_items(all_refusals(points, services)))
+    return SweepPreview(
+        count=len(shown) if search is None else search.trials,
+        points=shown,
+        reusable=sum(point.reusable is not None for point in shown),
+        refusals=problem_items(all_refusals(points if search is None else probed(body.spec), services)),
+    )
 
 
 @router.get("", operation_id="list_sweeps")

@@ -65,6 +65,7 @@ RULES: dict[str, Need] = {
     "get_sweep": "read",
     "list_sweep_runs": "read",
     "list_sweep_results": "read",
+    "list_sweep_trials": "read",
     "list_sweep_results_over_seeds": "read",
     "list_sweep_bias_statistics": "read",
     "get_sweep_frontier": "read",

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from prolu.spec import RunSpec
 from service.store.models import FINDINGS, CheckpointRow, EventRow, RunRow
 
 
@@ -76,3 +77,9 @@ def tell(session: Session, runs: Sequence[dict[str, Any]], *, now: datetime) -> 
         .values(biases),
         execution_options={"synchronize_session": False},
     )
+
+
+def of(session: Session, spec: RunSpec) -> Finished | None:
+    """The finished run that is identical to one of this spec, if there is one."""
+    digest = spec.digest()
+    return finished(session, [digest]).get(digest)

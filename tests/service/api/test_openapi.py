@@ -37,6 +37,7 @@ PATHS = {
     "/v1/sweeps/{sweep_id}:extend": {"post"},
     "/v1/sweeps/{sweep_id}/runs": {"get"},
     "/v1/sweeps/{sweep_id}/results": {"get"},
+    "/v1/sweeps/{sweep_id}/trials": {"get"},
     "/v1/sweeps/{sweep_id}/results_over_seeds": {"get"},
     "/v1/sweeps/{sweep_id}/bias_statistics": {"get"},
     "/v1/runs/{run_id}:prune": {"post"},
