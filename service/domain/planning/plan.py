@@ -1,13 +1,14 @@
 """Which waiting runs start now, on which nodes, and why the others wait.
 
 The runs are taken in the order of the queue. One that does not fit yet gets a reservation: the room that it will need is held
-for it, so that small runs cannot starve a large one. What is held may still be used by a run whose time limit ends before any
-reservation begins (EASY backfill: Lifka, "The ANL/IBM SP scheduling system", JSSPP 1995). As long as nothing is held, whatever
-fits starts. Pure: reads neither clock nor database.
+for it, so that small runs cannot starve a large one. What is held may still be used by a run whose time limit ends before the
+reservation there begins (EASY backfill: Lifka, "The ANL/IBM SP scheduling system", JSSPP 1995). As long as nothing is held,
+whatever fits starts. Pure: reads neither clock nor database.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -166,8 +167,8 @@ class _Kind:
     """Why none of them can start, whoever ends."""
     behind: str | None = None
     """Why the next of them waits, once one did."""
-    full: bool = False
-    """They do not fit even where nothing is held; no room grows within a plan."""
+    stuck_seconds: float = math.inf
+    """With a time limit as long as that none of them passes: no room grows within a plan, and what is held bars ever more."""
 
 
 class _Board:
@@ -201,11 +202,11 @@ class _Board:
         if kind.behind is None and (places := self._seat(asked)) is not None:
             self._limits.starts(run)
             return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
-        if not kind.full and self._held.let_pass(run.limit_seconds):
-            if (places := self._gap(asked)) is not None:
+        if self._held.count and (limit := run.limit_seconds) is not None and limit < kind.stuck_seconds:
+            if (passing := self._held.pass_by(asked, limit)) is not None:
                 self._limits.starts(run)
-                return so("backfills", f"ends before the room is needed that is held on {_names(places)}", places)
-            kind.full = True
+                return so("backfills", passing[1], passing[0])
+            kind.stuck_seconds = limit
         if kind.behind is not None:
             return Decision(run.run_id, place, one.score, "behind", kind.behind)
         kind.behind = f"waits behind the run in place {place}, which asks for the same"
@@ -236,13 +237,6 @@ class _Board:
         places = self.bare.seat_there((place.node for place in free), asked)
         if places is None:
             self._held.free.clear(free, asked)
-        return places
-
-    def _gap(self, asked: Asked) -> list[Place] | None:
-        """Room for a run that ends before what is held is needed."""
-        places = self.bare.seat(asked)
-        if places is not None:
-            self._held.free.take_all((place.node for place in places), asked)
         return places
 
 

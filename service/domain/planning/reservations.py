@@ -3,7 +3,9 @@
 Each of the first runs that wait gets the room where it will fit first, if every live run trains until its time limit: what was
 held before it, for runs that stand before it, is taken as used from now on, so no two reservations count the same room
 (conservative backfilling: Mu'alem and Feitelson, IEEE TPDS 12(6), 2001). A run that fits only where room is held already, for
-however many go, is held the room that it will need after them, without a time. Pure.
+however many go, is held the room that it will need after them, without a time.
+
+Meanwhile whoever is gone in time may use what is held (backfill); asked are only those that hold room on the same nodes. Pure.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from service.domain.planning.occupants import Occupant, leave
 from service.domain.planning.placement import Asked, Node, Place, Room
 from service.domain.planning.rooms import Rooms
 
+# Held room whose time nobody can tell is lent for so long. The whole cluster would wait otherwise, since most runs have no limit.
+# It delays nobody by more: once those without a limit have ended, all ends are known, and only who is gone by then passes.
+_LENT_SECONDS = 900.0
+
 
 class Reservations:
     """What is held, and until when. `bare` is what the live runs, and those that start, leave; it may shrink meanwhile."""
@@ -23,17 +29,26 @@ class Reservations:
         self._nodes, self._bare, self._grace = nodes, bare, grace_seconds
         self._ends = sorted(live, key=_end)
         self._held: dict[str, list[Asked]] = defaultdict(list)
-        self._needed: list[float | None] = []
+        self._needed: dict[str, float] = {}
+        """Of each node where room is held: when whoever passes has to be gone at the latest."""
+        self._untimed: set[str] = set()
         self.count = 0
         self.free = bare
         """What is left of `bare` without what is held; the very same as long as nothing is."""
 
-    def let_pass(self, limit_seconds: float | None) -> bool:
-        """Whether a run with that time limit is gone before any room that is held is needed, its grace to stop included."""
-        if limit_seconds is None or not self.count:
-            return False
-        gone = limit_seconds + self._grace
-        return all(needed is not None and gone <= needed for needed in self._needed)
+    def pass_by(self, asked: Asked, limit_seconds: float) -> tuple[list[Place], str] | None:
+        """Seat a run where it is gone before the room is needed that is held there, its grace to stop included, and say why."""
+        gone, needed = limit_seconds + self._grace, self._needed
+        places = self._bare.seat(asked, passable=lambda name: gone <= needed.get(name, gone))
+        if places is None:
+            return None
+        names = dict.fromkeys(place.node for place in places)
+        self.free.take_all((place.node for place in places), asked)
+        held = ", ".join(name for name in names if name in needed)
+        if self._untimed.isdisjoint(names):
+            return places, f"ends before the room is needed that is held on {held}"
+        soon = f"ends within {_LENT_SECONDS / 60:g} min"
+        return places, f"{soon}, and nobody can tell when the room is needed that is held on {held}"
 
     def hold(self, asked: Asked) -> tuple[list[Place], float | None]:
         """Hold room, and say where, and within how many seconds it is free at the latest, if that is known.
@@ -64,13 +79,31 @@ class Reservations:
             if total >= asked.ranks:
                 places = Rooms(self._beside(room) for room in rooms).seat(asked)
                 if places is not None:
-                    self._needed.append(one.ends_within_seconds)
-                    return places, one.ends_within_seconds
+                    return places, self._is_needed(places, _ends_within(one))
         if (places := rooms.seat(asked)) is not None:
             # What is held for others goes first, and they end later than whoever has to be gone before they begin.
+            names = {place.node for place in places}
+            latest = min((self._needed[name] for name in names if name in self._needed), default=0.0)
+            self._needed |= dict.fromkeys(names, latest)
+            self._untimed |= names if names & self._untimed else set()
             return places, None
-        self._needed.append(None)
-        return Rooms.of(self._nodes).seat(asked) or [], None
+        places = Rooms.of(self._nodes).seat(asked) or []
+        return places, self._is_needed(places, None)
+
+    def _is_needed(self, places: Iterable[Place], within: float | None) -> float | None:
+        """Note when who passes there has to be gone; nothing passes where a run may be asked at any time to make room."""
+        names = {place.node for place in places}
+        if within is None:
+            self._untimed |= names
+            asked_soon = any(
+                one.preemptible and _ends_within(one) is None and not names.isdisjoint(one.nodes) for one in self._ends
+            )
+            latest = 0.0 if asked_soon else _LENT_SECONDS + self._grace
+        else:
+            latest = within
+        for name in names:
+            self._needed[name] = min(latest, self._needed.get(name, latest))
+        return within
 
     def _capacity(self, room: Room, asked: Asked) -> int:
         return 0 if room.node.draining else self._beside(room).capacity(asked, asked.ranks)
@@ -85,8 +118,12 @@ class Reservations:
         return rest
 
 
-def _end(one: Occupant) -> tuple[bool, float, bool, float]:
-    """The known ends first, as they come; then who is asked to stop, and who has trained longest."""
-    if one.ends_within_seconds is not None:
-        return False, one.ends_within_seconds, False, 0.0
-    return True, 0.0, not one.stopping, -one.ran_seconds
+def _ends_within(one: Occupant) -> float | None:
+    """When it ends at the latest, its grace aside, if that is known: who was asked to stop has no more than the grace."""
+    return 0.0 if one.stopping else one.ends_within_seconds
+
+
+def _end(one: Occupant) -> tuple[bool, float]:
+    """The known ends first, as they come; then who has trained longest."""
+    within = _ends_within(one)
+    return (True, -one.ran_seconds) if within is None else (False, within)

@@ -7,7 +7,7 @@ place before the next question. Knows no order of runs and no users.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -66,12 +66,13 @@ class Rooms:
         for place in places:
             self.give_back(place.node, asked, place.devices)
 
-    def seat(self, asked: Asked) -> list[Place] | None:
+    def seat(self, asked: Asked, passable: Callable[[str], bool] | None = None) -> list[Place] | None:
         """Take room for all ranks and return the place of each, or take nothing and return None.
 
-        Ranks are packed: each goes to the node that already has one of them, else to the fullest that fits.
+        Ranks are packed: each goes to the node that already has one of them, else to the fullest that fits. Where `passable`
+        is given, only to nodes whose names it says yes to.
         """
-        found = self._filled(asked)
+        found = self._filled(asked, passable)
         if found is None:
             return None
         places = []
@@ -93,14 +94,17 @@ class Rooms:
         """Whether there is room for all ranks."""
         return self._filled(asked) is not None
 
-    def _filled(self, asked: Asked) -> list[tuple[Room, int]] | None:
+    def _filled(self, asked: Asked, passable: Callable[[str], bool] | None = None) -> list[tuple[Room, int]] | None:
         """The rooms that its ranks would get, and how many each; None if they do not fit all."""
+        fitting = self._fitting(asked)
+        if passable is not None:
+            fitting = (room for room in fitting if passable(room.node.name))
         if asked.ranks == 1:
-            first = next(self._fitting(asked), None)
+            first = next(fitting, None)
             return None if first is None else [(first, 1)]
         found: list[tuple[Room, int]] = []
         left = asked.ranks
-        for room in self._fitting(asked):
+        for room in fitting:
             ranks = room.capacity(asked, left)
             found.append((room, ranks))
             left -= ranks

@@ -87,8 +87,9 @@ class Lab:
         while True:
             self.plans += 1
             occupants = [
-                replace(one, ran_seconds=self.now - began, ends_within_seconds=None)
+                replace(one, ran_seconds=ran, ends_within_seconds=None if limit is None else max(0.0, limit - ran))
                 for one, began in self.live.values()
+                for ran, limit in [(self.now - began, one.limit_seconds)]
             ]
             entry = self.policy.weights.entry_seconds
             usage = dict(self.usage)
@@ -124,6 +125,7 @@ class Lab:
             tier=run.tier,
             priority=run.priority,
             preemptible=job.preemptible,
+            limit_seconds=run.limit_seconds,
         )
         self.live[run_id] = (occupant, self.now)
         heapq.heappush(self._ends, (self.now + job.needs, run_id, self.now))

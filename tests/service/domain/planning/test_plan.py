@@ -45,7 +45,7 @@ def test_a_run_that_ends_before_the_room_is_needed_uses_it_meanwhile() -> None:
     assert [decision.cause for decision in found.decisions] == ["room", "backfills", "room"]
     assert found.decisions[0].starts_within_seconds == 3600 + Policy().stop_grace_seconds
     unlimited = [trains(9, gpus=1)]
-    assert started(planned([gang, short], unlimited, nodes)) == []
+    assert started(planned([gang, short], unlimited, nodes)) == [], "nobody can tell who is gone in time"
 
 
 def test_a_whole_gpu_is_not_made_of_two_halves() -> None:

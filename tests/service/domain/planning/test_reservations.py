@@ -50,6 +50,46 @@ def test_what_passes_has_to_be_gone_with_its_grace_and_a_start_at_the_latest_cou
     assert found.decisions[0].starts_within_seconds == 3660
 
 
+def test_a_room_is_asked_only_by_who_would_use_it() -> None:
+    nodes = [node("a", gpus=4), node("b", gpus=4)]
+    live = [trains(8, gpus=2, ends_within_seconds=7200.0), trains(9, gpus=1, node="b")]
+    gangs = [waits(1, gpus=4, priority=100), waits(2, gpus=4, cpus=2, priority=90)]
+    found = planned([*gangs, waits(3, gpus=2, limit_seconds=3600.0)], live, nodes, policy=PROMPT)
+    assert [decision.cause for decision in found.decisions] == ["room", "room", "backfills"]
+    assert [decision.starts_within_seconds for decision in found.decisions[:2]] == [7200, None]
+    assert found.decisions[2].nodes == ("a",)
+    assert found.decisions[2].reason == "ends before the room is needed that is held on a"
+
+
+def test_while_nobody_knows_when_a_room_is_needed_short_runs_use_it() -> None:
+    gang = waits(1, gpus=1, ranks=8, priority=90)
+    short = [waits(number, gpus=1, limit_seconds=60.0) for number in range(2, 8)]
+    limits = [waits(8, gpus=1, limit_seconds=901.0), waits(9, gpus=1, limit_seconds=900.0)]
+    found = planned([gang, *short, *limits], [trains(99, gpus=1)], [node(gpus=8, cpus=64)])
+    assert started(found) == [2, 3, 4, 5, 6, 7, 9]
+    assert found.decisions[1].reason == (
+        "ends within 15 min, and nobody can tell when the room is needed that is held on a"
+    )
+
+
+def test_nobody_gets_in_the_way_of_a_room_that_is_being_made_or_could_be() -> None:
+    gang, short = waits(1, gpus=1, ranks=8, priority=90), waits(2, gpus=1, limit_seconds=60.0)
+    nodes = [node(gpus=8, cpus=64)]
+    stops = planned([gang, short], [trains(99, gpus=1, stopping=True)], nodes)
+    assert started(stops) == []
+    assert stops.decisions[0].starts_within_seconds == Policy().stop_grace_seconds
+    assert started(planned([gang, short], [trains(99, gpus=1, preemptible=True)], nodes)) == []
+
+
+def test_what_is_held_after_another_is_needed_no_sooner_than_what_it_waits_for() -> None:
+    nodes, live = [node("a", gpus=2), node("b", gpus=1)], [trains(9, gpus=1, ends_within_seconds=1000.0)]
+    first, after = waits(1, gpus=2, priority=100), waits(2, gpus=1, ranks=3, priority=90)
+    late, timely = waits(3, gpus=1, cpus=2, limit_seconds=1001.0), waits(4, gpus=1, cpus=2, limit_seconds=1000.0)
+    found = planned([first, after, late, timely], live, nodes, policy=PROMPT)
+    assert [decision.starts_within_seconds for decision in found.decisions[:2]] == [1000, None]
+    assert started(found) == [4]
+
+
 sizes = st.tuples(st.integers(1, 4), st.integers(0, 2), st.integers(1, 3))
 
 

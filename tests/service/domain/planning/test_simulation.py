@@ -76,6 +76,23 @@ def test_a_gang_is_not_starved_by_a_flood_of_small_runs() -> None:
 
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_short_runs_use_the_room_of_a_gang_and_delay_it_by_little(chance: random.Random) -> None:
+    """While one run without a limit trains, the others' GPUs work; once it has ended, all ends are known and come soon."""
+    lab = Lab([Node("a", 64, 8, 64.0)])
+    lab.submit("ada", 2 * HOUR, gpus=1.0)
+    lab.play(1.0)
+    gang = lab.submit("ada", 600.0, gpus=1.0, ranks=8, priority=100, tier=1)
+    limit = chance.uniform(60, 900)
+    insatiable(lab, "bob", 20, chance.uniform(0.5, 1.0) * limit, gpus=1.0, limit_seconds=limit)
+    lab.play(HOUR)
+    assert len(lab.live) == 8
+    lab.play(4 * HOUR)
+    assert gang.first_start is not None
+    assert gang.first_start <= 2 * HOUR + 900.0 + lab.policy.stop_grace_seconds
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nobody_starves_whatever_is_submitted(chance: random.Random) -> None:
     lab = Lab(TWO_NODES)
     for user in ("ada", "bob"):
