@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import importlib
+import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
+from platformdirs import user_cache_path
 from pydantic import BaseModel, ValidationError
 
-from prolu.client.downloads import fetch, only_here
-from prolu.client.errors import ApiError, ConnectionFailed, DownloadFailed
+from prolu.client.downloads import are_whole, fetch, only_here
+from prolu.client.errors import ApiError, ConnectionFailed, DownloadFailed, NoSuchCheckpoint, NotFound
 from prolu.client.http import Http, path_id
+from prolu.client.records import MissingPackage
 from prolu.client.runs import Identity
-from prolu.client.wire import CheckpointRead
+from prolu.client.wire import CheckpointPatch, CheckpointRead, KeepBest, PruneRead, PruneRequest, VerifyRead
 from prolu.spec.report import CheckpointFile
 from prolu.spec.run import ExportFormat
 
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST_BYTES = 1_000_000
+# All that an autoencoder is: not what training needs to go on, nor exports.
+_WEIGHTS = frozenset({"config.json", "sae.safetensors"})
+# A service reads a few hundred megabytes a second.
+_VERIFYING_SECONDS = 900.0
 
 
 class Checkpoints:
@@ -29,6 +40,110 @@ class Checkpoints:
     def get(self, checkpoint: Identity) -> CheckpointRead:
         """One checkpoint and its files. Raises NotFound."""
         return self._http.get(f"/v1/checkpoints/{path_id(checkpoint)}", CheckpointRead)
+
+    def list(
+        self,
+        *,
+        run: Identity | None = None,
+        sweep: Identity | None = None,
+        final: bool | None = None,
+        pinned: bool | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[CheckpointRead]:
+        """Checkpoints of all runs, of one, or of a sweep's, the newest first; all of them unless `limit` says how many.
+
+        Example: `client.checkpoints.list(sweep=sweep.id, final=True)` are the finished autoencoders of a sweep.
+        """
+        params = {
+            "run_id": None if run is None else path_id(run),
+            "sweep_id": None if sweep is None else path_id(sweep),
+            "final": _flag(final),
+            "pinned": _flag(pinned),
+        }
+        return [*self._http.pages("/v1/checkpoints", CheckpointRead, params, limit)]
+
+    def find(self, reference: Identity, *, step: int | None = None) -> CheckpointRead:
+        """The checkpoint of that id; or of the run of that id its last one, or the one at `step`.
+
+        Raises NotFound, NoSuchCheckpoint if the run has none there.
+        """
+        if step is None:
+            with contextlib.suppress(NotFound):
+                return self.get(reference)
+        path = f"/v1/runs/{path_id(reference)}/checkpoints"
+        return choose(reference, [*self._http.pages(path, CheckpointRead)], step)
+
+    def verify(self, checkpoint: Identity) -> VerifyRead:
+        """Have the service read every file and compare it with its checksum; the answer says which differs. Raises NotFound."""
+        path = f"/v1/checkpoints/{path_id(checkpoint)}:verify"
+        return self._http.post(path, VerifyRead, timeout_seconds=_VERIFYING_SECONDS)
+
+    def pin(self, checkpoint: Identity) -> CheckpointRead:
+        """Keep it whatever a policy of deletion says. Raises Forbidden, NotFound."""
+        return self._change(checkpoint, pinned=True)
+
+    def unpin(self, checkpoint: Identity) -> CheckpointRead:
+        """Leave it to policies of deletion again. Raises Forbidden, NotFound."""
+        return self._change(checkpoint, pinned=False)
+
+    def delete(self, checkpoint: Identity) -> None:
+        """Delete it, for ever. Raises Conflict if it is pinned or a run goes on from it, Forbidden, NotFound."""
+        self._http.delete(f"/v1/checkpoints/{path_id(checkpoint)}")
+
+    def prune(
+        self,
+        *,
+        run: Identity | None = None,
+        sweep: Identity | None = None,
+        keep_last: int = 0,
+        keep_best: KeepBest | None = None,
+        keep_final: bool = True,
+        dry_run: bool = False,
+    ) -> PruneRead:
+        """Delete the checkpoints of a run, or of all runs of a sweep, that no rule keeps; the answer tells why each stays.
+
+        What is pinned stays, and what a run goes on from, would if it were tried again, or began with. Of a sweep, the best are
+        those of all its runs together. Raises ValueError unless it is one run or one sweep, Conflict, Forbidden, Invalid,
+        NotFound.
+
+        Example: `client.checkpoints.prune(sweep=sweep.id, keep_best=KeepBest(metric="fvu", count=3), dry_run=True)`.
+        """
+        if (run is None) == (sweep is None):
+            raise ValueError("prune takes either a run or a sweep; name one of them.")
+        of = f"/v1/sweeps/{path_id(sweep)}" if sweep is not None else f"/v1/runs/{path_id(run or '')}"
+        body = PruneRequest(keep_last=keep_last, keep_best=keep_best, keep_final=keep_final, dry_run=dry_run)
+        return self._http.post(f"{of}:prune", PruneRead, body)
+
+    def load(
+        self,
+        reference: Identity | CheckpointRead,
+        *,
+        step: int | None = None,
+        cache: str | Path | None = None,
+        on_bytes: Callable[[int], None] = lambda _count: None,
+    ) -> Any:
+        """Return the trained autoencoder, a `torch.nn.Module` (`prolu.models.sae.Sae`), ready to encode and decode.
+
+        `reference` is a checkpoint's id, or a run's: then it is the run's last one, or the one at `step`. Only the weights and
+        their config are downloaded, into `cache` (by default the user's cache folder), where they stay; they are verified each
+        time. Raises MissingPackage without torch, NotFound, NoSuchCheckpoint, ConnectionFailed, DownloadFailed, and
+        `prolu.models.saved.CheckpointError` where they are not an autoencoder of this version.
+
+        Example:
+
+            sae = client.checkpoints.load(run.id)
+            acts = sae.encode(x)                            # x: (rows, d_in), as it was trained on
+        """
+        load_sae = _torch_loader()
+        found = reference if isinstance(reference, CheckpointRead) else self.find(reference, step=step)
+        kept = Path(cache) if cache is not None else user_cache_path("prolu") / "checkpoints"
+        folder = kept.expanduser() / str(found.id)
+        needed = [file for file in found.files if file.name in _WEIGHTS]
+        if folder.is_dir() and not are_whole(needed, folder):
+            shutil.rmtree(folder)
+        if not folder.is_dir():
+            self._bring(found, needed, folder, "", on_bytes, patient=True)
+        return load_sae(folder)
 
     def download(
         self,
@@ -51,17 +166,31 @@ class Checkpoints:
         target = Path(directory)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise DownloadFailed(f"{target} exists already; name a new or an empty folder.")
-        wanted = files_of(found, layout)
         prefix = "" if layout is None else f"{layout}/"
+        return self._bring(found, files_of(found, layout), target, prefix, on_bytes)
+
+    def _bring(
+        self,
+        found: CheckpointRead,
+        wanted: Sequence[CheckpointFile],
+        target: Path,
+        prefix: str,
+        on_bytes: Callable[[int], None],
+        *,
+        patient: bool = False,
+    ) -> Path:
+        """Download files and, unless they are an export, the manifest. `patient` waits for another process that does the same."""
         for file in wanted:
             _check_name(file.name.removeprefix(prefix))
-        draft = target.parent / f".{target.name}-{found.id}{f'-{layout}' if layout else ''}.partial"
+        draft = target.parent / f".{target.name}-{found.id}{f'-{prefix[:-1]}' if prefix else ''}.partial"
         draft.mkdir(parents=True, exist_ok=True)
-        with only_here(draft):
+        with only_here(draft, patient=patient):
+            if patient and target.is_dir():
+                return target
             try:
                 for file in wanted:
                     fetch(self._http, found.id, file, draft / file.name.removeprefix(prefix), on_bytes)
-                if layout is None:
+                if not prefix:
                     self._fetch_manifest(found, draft / _MANIFEST)
                 draft.replace(target)
             except ConnectionFailed as error:
@@ -72,6 +201,11 @@ class Checkpoints:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
         return target
+
+    def _change(self, checkpoint: Identity, *, pinned: bool) -> CheckpointRead:
+        return self._http.patch(
+            f"/v1/checkpoints/{path_id(checkpoint)}", CheckpointRead, CheckpointPatch(pinned=pinned)
+        )
 
     def _fetch_manifest(self, checkpoint: CheckpointRead, path: Path) -> None:
         """The manifest has no checksum of its own; it must say what the service said."""
@@ -93,6 +227,17 @@ class Checkpoints:
         path.write_bytes(content)
 
 
+def choose(run: Identity, checkpoints: Sequence[CheckpointRead], step: int | None) -> CheckpointRead:
+    """Return a run's checkpoint at a step, or its last one; of the latest attempt that wrote it. Raises NoSuchCheckpoint."""
+    if not checkpoints:
+        raise NoSuchCheckpoint(f"Run {run} has no checkpoint yet; wait for the first one.")
+    fitting = [checkpoint for checkpoint in checkpoints if step is None or checkpoint.step == step]
+    if not fitting:
+        there = ", ".join(str(known) for known in sorted({checkpoint.step for checkpoint in checkpoints}))
+        raise NoSuchCheckpoint(f"Run {run} has no checkpoint at step {step}; there are {there}.")
+    return max(fitting, key=lambda checkpoint: (checkpoint.step, checkpoint.epoch))
+
+
 def files_of(checkpoint: CheckpointRead, layout: ExportFormat | None) -> list[CheckpointFile]:
     """Return all files of a checkpoint, or those of one export. Raises DownloadFailed if it has no such export."""
     if layout is None:
@@ -104,6 +249,20 @@ def files_of(checkpoint: CheckpointRead, layout: ExportFormat | None) -> list[Ch
             f"those that its spec lists under `exports`. Convert it with `prolu export {checkpoint.id} --format {layout}`."
         )
     return files
+
+
+def _flag(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _torch_loader() -> Callable[[Path], Any]:
+    """What reads weights; looked up when it is needed, since the light client knows no torch. Raises MissingPackage."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackage(
+            "Weights need torch, which is not installed; run pip install 'prolu[train]', or download the files."
+        )
+    load_sae: Callable[[Path], Any] = importlib.import_module("prolu.models.saved").load_sae
+    return load_sae
 
 
 class _Manifest(BaseModel):

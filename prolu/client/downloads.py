@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -46,17 +46,33 @@ def fetch(http: Http, checkpoint: UUID, file: CheckpointFile, path: Path, on_byt
         )
 
 
+def are_whole(files: Sequence[CheckpointFile], folder: Path) -> bool:
+    """Whether all of the files are in a folder with the checksums that were announced."""
+    return all(_sha256_of(folder / file.name) == file.sha256 for file in files)
+
+
 @contextmanager
-def only_here(folder: Path) -> Iterator[None]:
-    """Hold a folder that exists, so that no other process writes to it meanwhile. Raises DownloadFailed where one does."""
+def only_here(folder: Path, *, patient: bool = False) -> Iterator[None]:
+    """Hold a folder that exists, so that no other process writes to it meanwhile.
+
+    Raises DownloadFailed where one does; `patient` waits until it is done, and the folder may be gone then.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
         yield
     except BlockingIOError:
         raise DownloadFailed(f"Another process downloads the same into {folder}; wait for it.") from None
     finally:
         os.close(descriptor)
+
+
+def _sha256_of(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 class _Arriving:

@@ -6,6 +6,7 @@ ProluError
  ├─ UnreadableAnswer        it answers in a form that this client does not know
  ├─ DownloadFailed          what came is not what was announced
  ├─ NoSuchUser              nobody has the name that was given
+ ├─ NoSuchCheckpoint        the run has none there
  ├─ WaitedTooLong           the time given to `wait` is over
  └─ ApiError                it answers with a problem (RFC 9457): `.problem`
      ├─ Invalid             400, 413, 415, 422: the request is wrong; `.problem.errors` says where
@@ -44,6 +45,10 @@ class DownloadFailed(ProluError):
 
 class NoSuchUser(ProluError):
     """Nobody has the name that was given."""
+
+
+class NoSuchCheckpoint(ProluError):
+    """The run has no checkpoint, or none at that step."""
 
 
 class WaitedTooLong(ProluError):

@@ -71,14 +71,28 @@ class Http:
         """GET one thing."""
         return _read(self._send("GET", path, params=params), model)
 
-    def post(self, path: str, model: type[Model], body: BaseModel | None = None) -> Model:
-        """POST a body (or a verb without one) and read the answer."""
-        content = None if body is None else body.model_dump_json()
-        return _read(self._send("POST", path, content=content), model)
+    def tagged(self, path: str, model: type[Model]) -> tuple[Model, str | None]:
+        """GET one thing and its ETag, by which a PATCH tells that nobody has changed it since."""
+        response = self._send("GET", path)
+        return _read(response, model), response.headers.get("ETag")
 
-    def patch(self, path: str, model: type[Model], body: BaseModel) -> Model:
+    def post(
+        self, path: str, model: type[Model], body: BaseModel | None = None, *, timeout_seconds: float | None = None
+    ) -> Model:
+        """POST a body (or a verb without one) and read the answer, for which `timeout_seconds` may give it more time."""
+        content = None if body is None else body.model_dump_json()
+        return _read(self._send("POST", path, content=content, timeout_seconds=timeout_seconds), model)
+
+    def delete(self, path: str) -> None:
+        """DELETE one thing."""
+        self._send("DELETE", path)
+
+    def patch(self, path: str, model: type[Model], body: BaseModel, *, if_match: str | None = None) -> Model:
         """PATCH what the body was given, null too, and read the answer."""
-        return _read(self._send("PATCH", path, content=body.model_dump_json(exclude_unset=True)), model)
+        headers = None if if_match is None else {"If-Match": if_match}
+        return _read(
+            self._send("PATCH", path, content=body.model_dump_json(exclude_unset=True), headers=headers), model
+        )
 
     def pages(
         self, path: str, item: type[Model], params: Params | None = None, limit: int | None = None
@@ -131,6 +145,7 @@ class Http:
         content: str | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
+        timeout_seconds: float | None = None,
     ) -> httpx.Response:
         headers = dict(headers or {})
         if method == "POST":
@@ -138,7 +153,10 @@ class Http:
         if content is not None:
             headers["Content-Type"] = "application/json"
         known = {name: value for name, value in (params or {}).items() if value is not None}
-        request = self._http.build_request(method, path, params=known, content=content, headers=headers)
+        timeout = httpx.USE_CLIENT_DEFAULT if timeout_seconds is None else timeout_seconds
+        request = self._http.build_request(
+            method, path, params=known, content=content, headers=headers, timeout=timeout
+        )
         hurried = method == "GET" and not self._followers
         left, attempts = _LONGEST_WAIT_SECONDS, ATTEMPTS if hurried else ATTEMPTS_TO_WRITE
         for attempt in range(1, attempts + 1):

@@ -12,6 +12,7 @@ from uuid import UUID
 from prolu.client.errors import WaitedTooLong
 from prolu.client.following import follow
 from prolu.client.http import Http, path_id
+from prolu.client.keeping import Keeping
 from prolu.client.specs import checked
 from prolu.client.wire import (
     AttemptRead,
@@ -39,11 +40,11 @@ TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 Identity = UUID | str
 
 
-class Runs:
+class Runs(Keeping[RunRead]):
     """The runs that you may see."""
 
     def __init__(self, http: Http, sleep: Callable[[float], None]) -> None:
-        self._http = http
+        super().__init__(http, "/v1/runs", RunRead)
         self._sleep = sleep
 
     def submit(
@@ -70,10 +71,19 @@ class Runs:
         return self._http.get(f"/v1/runs/{path_id(run)}/explain", ExplainRead)
 
     def list(
-        self, *, state: RunState | None = None, sweep: Identity | None = None, limit: int | None = None
+        self,
+        *,
+        state: RunState | None = None,
+        sweep: Identity | None = None,
+        archived: bool = False,
+        limit: int | None = None,
     ) -> builtins.list[RunSummary]:
-        """Runs, the newest first, without their specs; all of them unless `limit` says how many."""
-        params = {"state": state, "sweep_id": None if sweep is None else path_id(sweep)}
+        """Runs, the newest first, without their specs; all of them unless `limit` says how many.
+
+        Those in the archive are left out, unless `archived` is true or their sweep is asked for.
+        """
+        hidden = "true" if archived else None
+        params = {"state": state, "sweep_id": None if sweep is None else path_id(sweep), "archived": hidden}
         return [*self._http.pages("/v1/runs", RunSummary, params, limit)]
 
     def cancel(self, run: Identity) -> RunRead:

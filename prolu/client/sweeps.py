@@ -11,6 +11,7 @@ from typing import Any
 from prolu.client.errors import WaitedTooLong
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http, path_id
+from prolu.client.keeping import Keeping
 from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
 from prolu.client.specs import checked
@@ -34,11 +35,11 @@ from prolu.spec import LimitsSpec, SweepSpec, validate
 from prolu.spec.pareto import Goal
 
 
-class Sweeps:
+class Sweeps(Keeping[SweepRead]):
     """The sweeps that you may see."""
 
     def __init__(self, http: Http, sleep: Callable[[float], None]) -> None:
-        self._http = http
+        super().__init__(http, "/v1/sweeps", SweepRead)
         self._sleep = sleep
 
     def submit(
@@ -64,9 +65,9 @@ class Sweeps:
         """One sweep, and how many of its runs are in which state. Raises NotFound."""
         return self._http.get(f"/v1/sweeps/{path_id(sweep)}", SweepRead)
 
-    def list(self, *, limit: int | None = None) -> builtins.list[SweepRead]:
-        """Sweeps, the newest first; all of them unless `limit` says how many."""
-        return [*self._http.pages("/v1/sweeps", SweepRead, limit=limit)]
+    def list(self, *, archived: bool = False, limit: int | None = None) -> builtins.list[SweepRead]:
+        """Sweeps, the newest first, without the archive unless that is asked for; all unless `limit` says how many."""
+        return [*self._http.pages("/v1/sweeps", SweepRead, {"archived": "true" if archived else None}, limit)]
 
     def cancel(self, sweep: Identity) -> SweepRead:
         """Wish that every run of the sweep that has not ended end. Raises Conflict if there is none."""

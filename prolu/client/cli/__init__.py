@@ -16,6 +16,8 @@
     biases       biases
     diagnostics  diagnostics
     keeping      cancel, download
+    pruning      checkpoints, verify, prune, delete
+    filing       pin, unpin, tag, note, archive, unarchive
     exporting    export
     measuring    evaluate, align
     offline      checkpoints brought here, and worked on by a child process

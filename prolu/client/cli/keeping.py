@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from prolu.client.checkpoints import files_of
+from prolu.client.checkpoints import choose, files_of
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, short, size
 from prolu.client.cli.places import check_new_folder, writing
 from prolu.client.cli.references import find_run
 from prolu.client.client import Client
+from prolu.client.errors import NoSuchCheckpoint, NotFound
 from prolu.client.wire import CheckpointRead
 from prolu.spec.run import ExportFormat
 
@@ -60,12 +61,16 @@ def fetch(client: Client, checkpoint: CheckpointRead, target: Path, layout: Expo
 
 def choose_checkpoint(run: UUID, checkpoints: list[CheckpointRead], step: int | None) -> CheckpointRead:
     """Return the checkpoint at a step, or the last one; of the latest attempt that wrote it. Raises BadInput."""
-    if not checkpoints:
-        raise BadInput(f"Run {run} has no checkpoint yet; wait for the first one.")
-    if step is None:
-        return max(checkpoints, key=lambda checkpoint: (checkpoint.step, checkpoint.epoch))
-    fitting = [checkpoint for checkpoint in checkpoints if checkpoint.step == step]
-    if not fitting:
-        there = ", ".join(str(known) for known in sorted({checkpoint.step for checkpoint in checkpoints}))
-        raise BadInput(f"Run {run} has no checkpoint at step {step}; there are {there}.")
-    return max(fitting, key=lambda checkpoint: checkpoint.epoch)
+    try:
+        return choose(run, checkpoints, step)
+    except NoSuchCheckpoint as error:
+        raise BadInput(str(error)) from None
+
+
+def find_checkpoint(client: Client, reference: str, step: int | None) -> CheckpointRead:
+    """The checkpoint that is meant: by its own id, or by its run and a step. Raises BadInput, NoSuchThing."""
+    try:
+        return client.checkpoints.get(UUID(reference))
+    except (ValueError, NotFound):  # no whole id, or that of a run
+        run = find_run(client, reference)
+        return choose_checkpoint(run, client.runs.checkpoints(run), step)

@@ -42,6 +42,7 @@ def ls(
     sweeps: Annotated[bool, typer.Option("--sweeps", help="List sweeps instead of runs.")] = False,
     state_: Annotated[str | None, typer.Option("--state", help="Only runs in this state.")] = None,
     sweep: Annotated[str | None, typer.Option("--sweep", metavar="ID", help="Only runs of this sweep.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Show what is in the archive too.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -50,11 +51,11 @@ def ls(
         raise BadInput(f"--state must be one of {', '.join(get_args(RunState))}; got {state_!r}.")
     with connect() as client:
         if sweeps:
-            found = client.sweeps.list(limit=limit)
+            found = client.sweeps.list(archived=archived, limit=limit)
             print_json(found) if as_json else _print_sweeps(found)
             return
         chosen = None if sweep is None else find_sweep(client, sweep)
-        runs = client.runs.list(state=cast("RunState | None", state_), sweep=chosen, limit=limit)
+        runs = client.runs.list(state=cast("RunState | None", state_), sweep=chosen, archived=archived, limit=limit)
         if as_json:
             print_json(runs)
         else:

@@ -11,18 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
-from prolu.client.cli.keeping import choose_checkpoint, fetch
+from prolu.client.cli.keeping import fetch, find_checkpoint
 from prolu.client.cli.output import short
-from prolu.client.cli.references import find_run
-from prolu.client.client import Client
-from prolu.client.errors import NotFound
-from prolu.client.wire import CheckpointRead
 
 Reference = Annotated[
     str,
@@ -81,7 +76,7 @@ def located(reference: str, step: int | None) -> Iterator[Located]:
     with tempfile.TemporaryDirectory(prefix="prolu-") as scratch:
         folder = Path(scratch, "checkpoint")
         with connect() as client:
-            checkpoint = _find(client, reference, step)
+            checkpoint = find_checkpoint(client, reference, step)
             fetch(client, checkpoint, folder, None)
         run = short(checkpoint.run_id)
         yield Located(str(folder), f"prolu-{run}-step-{checkpoint.step}", f"run {run} at step {checkpoint.step:,}")
@@ -113,11 +108,3 @@ def _run(work: Sequence[str], *, captured: bool) -> str:
     if ran.returncode:
         raise typer.Exit(ran.returncode)
     return ran.stdout if captured else ""
-
-
-def _find(client: Client, reference: str, step: int | None) -> CheckpointRead:
-    try:
-        return client.checkpoints.get(UUID(reference))
-    except (ValueError, NotFound):  # no whole id, or that of a run
-        run = find_run(client, reference)
-        return choose_checkpoint(run, client.runs.checkpoints(run), step)
