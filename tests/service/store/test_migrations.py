@@ -14,10 +14,11 @@ from uuid_utils.compat import uuid7
 
 from prolu.spec.report import Failed, LogLines
 from service.domain.expansion import expand
-from service.store import queue, schema, successors
+from service.store import queue, schema, successors, users
 from service.store.db import Database
-from service.store.models import AttemptRow, Base, RunRow
+from service.store.models import AttemptRow, Base, RunRow, TokenRow
 from service.store.successors import Again
+from service.store.tokens import issue
 from service.store.users import ensure_user
 from tests.service.store.operations import claim, run_of, say
 from tests.service.store.specs import checkpoint, run_spec, sweep_spec
@@ -114,6 +115,37 @@ def test_of_a_point_that_was_tried_again_the_newest_run_stays_in_its_sweep_on_th
     assert claim(empty_database, tried[2])[0].spec == expand(spec)[0].spec
 
 
+def test_tokens_go_on_as_before_and_on_the_way_back_none_is_good_for_more_than_it_was(empty_database: Database) -> None:
+    schema.upgrade(empty_database, "0003")
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with empty_database.begin() as session:
+        for role in ("admin", "member"):
+            values = {"id": uuid7().hex, "name": role, "role": role, "now": now}
+            for statement in _PEOPLE_OF_0003:
+                session.execute(text(statement), values)
+    schema.upgrade(empty_database)
+    with empty_database.begin() as session:
+        scopes = session.execute(select(TokenRow.name, TokenRow.scope, TokenRow.expires_at)).all()
+        assert sorted(scopes) == [("admin", "admin", None), ("member", "write", None)]
+        issue(session, ensure_user(session, "vi", role="viewer"), name="of a viewer", scope="read")
+        issue(session, ensure_user(session, "member"), name="that reads", scope="read")
+        issue(session, ensure_user(session, "member"), name="that ends", scope="write", days=1)
+        issue(session, ensure_user(session, "admin"), name="that only writes", scope="write")
+        issue(session, ensure_user(session, "gone"), name="of a disabled user", scope="write")
+        gone = users.locked(session, ensure_user(session, "gone"))
+        users.change(session, gone, {"disabled": True})
+    schema.downgrade(empty_database, "0003")
+    with empty_database.read() as session:
+        left = session.execute(text("SELECT name FROM tokens WHERE revoked_at IS NULL ORDER BY name")).scalars()
+        assert [*left] == ["admin", "member"]
+    schema.upgrade(empty_database)
+    schema.check(empty_database)
+
+
+_PEOPLE_OF_0003 = (
+    "INSERT INTO users (id, name, role, weight, created_at) VALUES (:id, :name, :role, 1, :now)",
+    "INSERT INTO tokens (id, user_id, name, sha256, created_at) VALUES (:id, :id, :name, :name, :now)",
+)
 _ROWS_OF_0002 = (
     "INSERT INTO users (id, name, role, created_at) VALUES (:user, 'ada', 'member', :now)",
     """INSERT INTO runs (id, owner_id, "set", name, digest, data_digest, spec, cpus, gpus, memory_gb, total_steps, state,

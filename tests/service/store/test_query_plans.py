@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from service.domain.planning import Policy
-from service.store import lists, queue, situation
+from service.store import audit, lists, queue, situation
 from service.store.db import Database
 
 ASKED: dict[str, Callable[[Session], Any]] = {
@@ -29,7 +30,17 @@ ASKED: dict[str, Callable[[Session], Any]] = {
 }
 
 
-_WALKS = ("SCAN runs", "SCAN attempts", "SCAN events")
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+LOGGED: dict[str, dict[str, Any]] = {
+    "by a user": {"by": UUID(int=7)},
+    "by a user of a name": {"user": "ada"},
+    "of an action": {"action": "create_token"},
+    "of a run": {"target": str(UUID(int=7))},
+    "since a moment": {"since": MOMENT},
+    "between two moments": {"since": MOMENT, "until": MOMENT},
+}
+
+_WALKS = ("SCAN runs", "SCAN attempts", "SCAN events", "SCAN audit_entries")
 
 
 def plans(sqlite_template: Path, ask: Callable[[Session], Any]) -> list[str]:
@@ -38,7 +49,7 @@ def plans(sqlite_template: Path, ask: Callable[[Session], Any]) -> list[str]:
     asked: list[tuple[str, Any]] = []
 
     def remember(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        if any(f"FROM {table}" in statement for table in ("runs", "attempts", "events")):
+        if any(f"FROM {table}" in statement for table in ("runs", "attempts", "events", "audit_entries")):
             asked.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", remember)
@@ -65,6 +76,12 @@ def test_no_question_walks_through_all_runs(sqlite_template: Path, name: str) ->
 @pytest.mark.parametrize("name", ["the newest runs", "the newest runs of an owner", "the newest runs of a sweep"])
 def test_the_order_of_a_long_list_comes_from_an_index(sqlite_template: Path, name: str) -> None:
     assert "USE TEMP B-TREE FOR ORDER BY" not in plans(sqlite_template, ASKED[name])
+
+
+@pytest.mark.parametrize("name", list(LOGGED))
+def test_the_log_of_changes_is_asked_by_an_index_and_in_its_order(sqlite_template: Path, name: str) -> None:
+    steps = plans(sqlite_template, lambda session: audit.entries(session, **LOGGED[name], limit=100, cursor=None))
+    assert [step for step in steps if step in _WALKS or "TEMP B-TREE" in step] == []
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
