@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ from prolu.client.locate import Place
 from prolu.client.wire import Page, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
-Params = Mapping[str, str | int | None]
+Params = Mapping[str, str | int | Sequence[str] | None]
 
 # Who reads can ask again; what was to be submitted, or is followed, is worth the wait until a service that was killed is back.
 ATTEMPTS, ATTEMPTS_TO_WRITE = 4, 7

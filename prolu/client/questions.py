@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http
-from prolu.client.wire import FrontierRead, FrontierRequest, Seeds
+from prolu.client.wire import FrontierRead, FrontierRequest, Seeds, SeriesRead, SeriesRequest
 from prolu.spec.pareto import Goal
 
 
@@ -36,3 +40,29 @@ class Questions:
             filter=filter, x=x, y=y, x_goal=x_goal, y_goal=y_goal, by=by, seeds=seeds, dominated=dominated
         )
         return Frontier(self._http.post("/v1/results:frontier", FrontierRead, body))
+
+    def series(
+        self,
+        runs: Sequence[UUID | str] = (),
+        *,
+        filter: str = "",
+        names: Sequence[str] = ("l0", "fvu"),
+        split: Literal["train", "held_out"] | None = None,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int = 200,
+    ) -> SeriesRead:
+        """Metrics over steps of at most 50 runs, named or found by a filter; each in at most so many points. Raises NotFound.
+
+        Both ends of a series stay, and of equal spans of steps the smallest and the largest value; None is a gap.
+        """
+        body = SeriesRequest(
+            run_ids=[UUID(str(run)) for run in runs],
+            filter=filter,
+            names=[*names],
+            split=split,
+            from_step=from_step,
+            to_step=to_step,
+            points=points,
+        )
+        return self._http.post("/v1/results:series", SeriesRead, body)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from prolu.client.errors import WaitedTooLong
@@ -156,9 +156,25 @@ class Runs(Keeping[RunRead]):
                 raise WaitedTooLong(f"Run {seen.id} is still {seen.state} after {timeout_seconds:g} s; wait longer.")
             self._sleep(poll_seconds)
 
-    def metrics(self, run: Identity) -> builtins.list[MetricRead]:
-        """The metric series, by step."""
-        return [*self._http.pages(f"/v1/runs/{path_id(run)}/metrics", MetricRead)]
+    def metrics(
+        self,
+        run: Identity,
+        *,
+        names: Sequence[str] = (),
+        split: Literal["train", "held_out"] | None = None,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        points: int | None = None,
+    ) -> builtins.list[MetricRead]:
+        """The metric series, by step: of all metrics or those named, in a span of steps, whole or in so many `points` of each."""
+        params = {
+            "names": [*names] or None,
+            "split": split,
+            "from_step": from_step,
+            "to_step": to_step,
+            "points": points,
+        }
+        return [*self._http.pages(f"/v1/runs/{path_id(run)}/metrics", MetricRead, params)]
 
     def bias_statistics(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:
         """The statistics of the encoder biases, by step; all snapshots, or the `last` so many."""

@@ -66,9 +66,7 @@ def get_sweep_frontier(
     ] = "family",
     seeds: Annotated[Seeds, Query(description="A point for each run, or for the mean over seeds.")] = "each",
     dominated: Annotated[bool, Query(description="Whether points that others better come along.")] = False,
-    filter: Annotated[
-        str, Query(max_length=4000, description="Only runs of the sweep that this filter finds.")
-    ] = "",
+    filter: Annotated[str, Query(max_length=4000, description="Only runs of the sweep that this filter finds.")] = "",
 ) -> Response:
     """The Pareto frontier of each family of a sweep's runs, over two numbers; a run that was tried again counts once."""
     with understood("query"):

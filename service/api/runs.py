@@ -21,6 +21,7 @@ from prolu.client.wire import (
     RunState,
     RunSummary,
 )
+from prolu.client.wire.comparing import MetricName
 from service.api import examples
 from service.api.answers import written
 from service.api.context import Parts, User
@@ -30,7 +31,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
-from service.store import audit, inputs, lists, nodes, queue, results, reuse
+from service.store import audit, inputs, lists, nodes, queue, results, reuse, series
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -60,7 +61,9 @@ def submit_run(
 
     def work(session: Session) -> RunRead:
         reused = reuse.of(session, body.spec) if body.reuse else None
-        require_room(session, user.user_id, int(reused is None), most=user.max_queued or services.settings.max_queued_per_user)
+        require_room(
+            session, user.user_id, int(reused is None), most=user.max_queued or services.settings.max_queued_per_user
+        )
         row = queue.submit_run(
             session,
             owner_id=user.user_id,
@@ -131,12 +134,26 @@ def list_metrics(
     split: Annotated[
         Literal["train", "held_out"] | None, Query(description="Only training batches, or only evaluations.")
     ] = None,
+    names: Annotated[
+        list[MetricName], Query(max_length=20, description="Only these metrics; `names=l0&names=fvu` for two.")
+    ] = [],  # noqa: B006 FastAPI copies it
+    from_step: Annotated[int | None, Query(ge=0, lt=2**63, description="Not before this step.")] = None,
+    to_step: Annotated[int | None, Query(ge=0, lt=2**63, description="Not after this step.")] = None,
+    points: Annotated[
+        int | None,
+        Query(
+            ge=5,
+            le=5000,
+            description="All on one page, in at most so many points of each metric; extremes and ends stay.",
+        ),
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[MetricRead]:
-    """The metric series, by step."""
+    """The metric series, by step: page by page, or with `points` all in few. A metric that was not finite is not there."""
+    bounds = series.within(split, from_step, to_step)
     with services.database.read() as session:
-        return results.metrics(session, run_id, split=split, limit=limit, cursor=cursor)
+        return results.metrics(session, run_id, bounds=bounds, names=names, points=points, limit=limit, cursor=cursor)
 
 
 @router.get("/{run_id}/bias_statistics", operation_id="list_bias_statistics", responses={404: {}})

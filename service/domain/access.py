@@ -70,6 +70,7 @@ RULES: dict[str, Need] = {
     "list_sweep_bias_statistics": "read",
     "get_sweep_frontier": "read",
     "query_frontier": "read",
+    "query_series": "read",
     "cancel_sweep": "own",
     "pause_sweep": "own",
     "resume_sweep": "own",

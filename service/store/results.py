@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -20,7 +21,7 @@ from prolu.client.wire import (
     Page,
 )
 from service.domain.errors import NotFound
-from service.store import pages
+from service.store import pages, series
 from service.store.lists import measured_run
 from service.store.models import (
     AttemptRow,
@@ -54,15 +55,21 @@ def metrics(
     session: Session,
     run_id: UUID,
     *,
-    split: Literal["train", "held_out"] | None = None,
+    bounds: Sequence[ColumnElement[bool]] = (),
+    names: Sequence[str] = (),
+    points: int | None = None,
     limit: int,
     cursor: str | None,
 ) -> Page[MetricRead]:
-    """The metric series of a run, by step. Raises NotFound."""
-    place = (MetricPointRow.step, MetricPointRow.split)
-    only = [] if split is None else [MetricPointRow.split == split]
-    key = pages.BY_STEP_AND_SPLIT
-    return _series(session, run_id, MetricPointRow, place, key, _metric, limit=limit, cursor=cursor, only=only)
+    """The metric series of a run within `series.within`, by step; of these metrics, or all; in at most so many points of each.
+
+    Raises NotFound, Invalid.
+    """
+    if points is not None:
+        return series.thinned(session, run_id, names=names, bounds=bounds, points=points)
+    place, key = (MetricPointRow.step, MetricPointRow.split), pages.BY_STEP_AND_SPLIT
+    item = partial(series.read, names=names)
+    return _series(session, run_id, MetricPointRow, place, key, item, limit=limit, cursor=cursor, only=bounds)
 
 
 def bias_statistics(
@@ -156,12 +163,6 @@ def _attempt(row: AttemptRow) -> AttemptRead:
 
 def _event(row: EventRow) -> EventRead:
     return EventRead.model_validate(row, from_attributes=True)
-
-
-def _metric(row: MetricPointRow) -> MetricRead:
-    return MetricRead.model_validate(
-        {"split": row.split, "step": row.step, "tokens": row.tokens, "values": row.metrics}
-    )
 
 
 def _snapshot(row: BiasSnapshotRow) -> BiasSnapshotRead:

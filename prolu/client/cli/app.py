@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from prolu.client.cli import (
     auditing,
     biases,
+    charts,
     diagnostics,
     exporting,
     filing,
@@ -85,6 +86,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     sharing.unshare,
     looking.results,
     frontiers.frontier,
+    charts.metrics,
     biases.biases,
     diagnostics.diagnostics,
     keeping.download,

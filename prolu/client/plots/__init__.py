@@ -5,6 +5,7 @@
     level_figure       a sweep: share of negative biases, quantiles and slack against the level, and histograms
     frontier_figure    L0 against CE loss score and FVU, a Pareto line per variant, error bars over seeds
     pareto_figure      any two numbers against each other, a Pareto line per family
+    series_figure      metrics of several runs over their steps, a panel per metric
     alignment_figure   where the updates of gradient estimators point, by group of parameters
 
 A level is what decides how sparse a run becomes (`prolu.client.levels`). Colours are Okabe and Ito's, which colour-blind
@@ -16,6 +17,7 @@ from prolu.client.plots.biases import BiasSeries, bias_figure, biases_of_run, bi
 from prolu.client.plots.frontier import frontier_figure
 from prolu.client.plots.pareto import pareto_figure
 from prolu.client.plots.run_biases import run_bias_figure
+from prolu.client.plots.series import series_figure
 from prolu.client.plots.style import ENDINGS, save
 from prolu.client.plots.sweep_biases import level_figure
 
@@ -31,4 +33,5 @@ __all__ = [
     "pareto_figure",
     "run_bias_figure",
     "save",
+    "series_figure",
 ]

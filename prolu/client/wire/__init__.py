@@ -25,7 +25,10 @@ from prolu.client.wire.comparing import (
     FrontierPoint,
     FrontierRead,
     FrontierRequest,
+    MetricSeries,
     Seeds,
+    SeriesRead,
+    SeriesRequest,
 )
 from prolu.client.wire.keeping import (
     CheckpointPatch,
@@ -125,6 +128,7 @@ __all__ = [
     "LogRead",
     "MeRead",
     "MetricRead",
+    "MetricSeries",
     "NodeRead",
     "Page",
     "PlacePatch",
@@ -153,6 +157,8 @@ __all__ = [
     "SeedEstimate",
     "SeedGroupRead",
     "Seeds",
+    "SeriesRead",
+    "SeriesRequest",
     "ShareRead",
     "SharesRead",
     "SharingRequest",

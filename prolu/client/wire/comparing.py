@@ -1,4 +1,4 @@
-"""Numbers of many runs against each other: the Pareto frontier of each family."""
+"""Runs against each other: the Pareto frontier of each family, series of metrics."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prolu.spec.pareto import Goal
 FilterText = Annotated[str, Field(max_length=4000)]
 Path = Annotated[str, Field(min_length=1, max_length=200)]
 Seeds = Literal["each", "mean"]
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class FrontierRequest(Request):
@@ -95,3 +96,48 @@ class FrontierRead(Wire):
     """By name."""
     left_out: int
     """Runs that succeeded but lack one of the numbers, or have one that is not finite."""
+
+
+class SeriesRequest(Request):
+    """Which runs, and what of their metrics."""
+
+    run_ids: Annotated[list[UUID], Field(max_length=50)] = []
+    """The runs; or leave them out and give a filter."""
+    filter: FilterText = ""
+    """Which runs, in the filter language, if they are not named: at most 50."""
+    names: Annotated[list[MetricName], Field(min_length=1, max_length=20)] = ["l0", "fvu"]
+    """Metrics."""
+    split: Literal["train", "held_out"] | None = None
+    """Only training batches, or only evaluations."""
+    from_step: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Not before this step."""
+    to_step: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Not after this step."""
+    points: Annotated[int, Field(ge=5, le=5000)] = 200
+    """At most so many points of each series: both ends, and the smallest and largest value of equal spans of steps."""
+
+
+class MetricSeries(Wire):
+    """One metric of one run over its steps."""
+
+    run_id: UUID
+    """The run."""
+    run_name: str
+    """Its label."""
+    name: str
+    """The metric."""
+    split: Literal["train", "held_out"]
+    """One training batch each, or the whole evaluation set."""
+    steps: list[int]
+    """Optimizer steps done, rising."""
+    values: list[float | None]
+    """The value at each step; null is a gap, where it was not finite or not measured."""
+    measured: int
+    """Points that there are in all, of which these are some."""
+
+
+class SeriesRead(Wire):
+    """Metrics over steps, to be drawn together."""
+
+    series: list[MetricSeries]
+    """By run as asked for (the newest first, by filter), then by metric and split; without those of which nothing is known."""

@@ -46,6 +46,7 @@ PATHS = {
     "/v1/checkpoints/{checkpoint_id}:verify": {"post"},
     "/v1/sweeps/{sweep_id}/frontier": {"get"},
     "/v1/results:frontier": {"post"},
+    "/v1/results:series": {"post"},
     "/v1/checkpoints/{checkpoint_id}": {"get", "patch", "delete"},
     "/v1/checkpoints/{checkpoint_id}/download": {"get", "head"},
     "/v1/queue": {"get"},
