@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from service.domain.planning.preemption import Preemption, preemptions
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 from service.domain.planning.reservations import Reservations
 from service.domain.planning.rooms import Rooms, empty
+from service.domain.retries import AVOID_NODE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ class _Kind:
     """Why none of them can start, whoever ends."""
     behind: str | None = None
     """Why the next of them waits, once one did."""
+    elsewhere: bool | None = None
+    """Whether the next of them has room in time that is on none of the nodes that they avoid; None until it is asked."""
     stuck_seconds: float = math.inf
     """With a time limit as long as that none of them passes: no room grows within a plan, and what is held bars ever more."""
 
@@ -187,7 +190,8 @@ class _Board:
 
     def decide(self, one: Ranked[Candidate], place: int) -> Decision:
         """Start it, hold room for it, or say why it waits."""
-        run, asked = one.run, one.run.asked
+        run = one.run
+        asked, aside = self._where_it_may(run.asked)
 
         def so(cause: Cause, reason: str, places: Sequence[Place] = (), within: float | None = None) -> Decision:
             devices = tuple(place.devices for place in places) if asked.gpus else ()
@@ -201,7 +205,7 @@ class _Board:
             return so(*refused)
         if kind.behind is None and (places := self._seat(asked)) is not None:
             self._limits.starts(run)
-            return so("starts", f"{asked.in_words()} are free on {_names(places)}", places)
+            return so("starts", f"{asked.in_words()} are free on {_names(places)}{aside}", places)
         if self._held.count and (limit := run.limit_seconds) is not None and limit < kind.stuck_seconds:
             if (passing := self._held.pass_by(asked, limit)) is not None:
                 self._limits.starts(run)
@@ -209,6 +213,7 @@ class _Board:
             kind.stuck_seconds = limit
         if kind.behind is not None:
             return Decision(run.run_id, place, one.score, "behind", kind.behind)
+        kind.elsewhere = None
         kind.behind = f"waits behind the run in place {place}, which asks for the same"
         reason = f"waits until {asked.in_words()} are free on one node"
         if asked.ranks > 1:
@@ -218,6 +223,23 @@ class _Board:
         then, within = self._held.hold(asked)
         self._limits.awaits(run)
         return so("room", f"{reason}; room is held for it on {_names(then)}", within=within)
+
+    def _where_it_may(self, asked: Asked) -> tuple[Asked, str]:
+        """Let it avoid nodes only while there is another for it soon, rather than leave them idle; and say where it may not."""
+        if not asked.avoided:
+            return asked, ""
+        kind = self._kinds.get(asked) or self._kind(asked)
+        if kind.never is None:
+            if self._held.free.hold(asked):
+                return asked, ""
+            if kind.elsewhere is None:
+                within = self._held.free_within(asked)
+                kind.elsewhere = within is not None and within <= AVOID_NODE_SECONDS
+            if kind.elsewhere:
+                return asked, ""
+        avoided = ", ".join(asked.avoided)
+        soon = f"no other node is known to be free within {AVOID_NODE_SECONDS / 60:g} min"
+        return replace(asked, avoided=()), f"; it did not come up on {avoided} before, and {soon}"
 
     def _kind(self, asked: Asked) -> _Kind:
         kind = self._kinds[asked] = _Kind()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from service.domain.planning.occupants import Occupant, leave
 from service.domain.planning.placement import Asked, Node, Place, Room
@@ -20,6 +21,16 @@ from service.domain.planning.rooms import Rooms
 # Held room whose time nobody can tell is lent for so long. The whole cluster would wait otherwise, since most runs have no limit.
 # It delays nobody by more: once those without a limit have ended, all ends are known, and only who is gone by then passes.
 _LENT_SECONDS = 900.0
+
+
+class _Found(NamedTuple):
+    """Room for a run."""
+
+    places: list[Place]
+    needed: float | None
+    """When it is free, the grace of those that end aside; None where nobody can tell."""
+    after_others: bool = False
+    """It is free only after those had it that room is held for."""
 
 
 class Reservations:
@@ -55,17 +66,24 @@ class Reservations:
 
         At the latest counts the grace that a live run has to stop; what passes meanwhile has to be gone without counting on it.
         """
-        places, needed = self._found(asked)
+        found = self._found(asked)
         if self.free is self._bare:
             self.free = self._bare.copy()
-        self.free.take_all((place.node for place in places), asked)
-        for place in places:
+        self.free.take_all((place.node for place in found.places), asked)
+        self._note(found)
+        for place in found.places:
             self._held[place.node].append(asked)
         self.count += 1
-        return places, None if needed is None else needed + self._grace
+        return found.places, self._at_the_latest(found)
 
-    def _found(self, asked: Asked) -> tuple[list[Place], float | None]:
-        """The place, and when it is needed."""
+    def free_within(self, asked: Asked) -> float | None:
+        """Say within how many seconds room would be free that is not held yet, if that is known; hold nothing."""
+        return self._at_the_latest(self._found(asked))
+
+    def _at_the_latest(self, found: _Found) -> float | None:
+        return None if found.needed is None else found.needed + self._grace
+
+    def _found(self, asked: Asked) -> _Found:
         rooms = self._bare.copy()
         fitting = {room.node.name: self._capacity(room, asked) for room in rooms}
         total = sum(fitting.values())
@@ -79,31 +97,30 @@ class Reservations:
             if total >= asked.ranks:
                 places = Rooms(self._beside(room) for room in rooms).seat(asked)
                 if places is not None:
-                    return places, self._is_needed(places, _ends_within(one))
+                    return _Found(places, _ends_within(one))
         if (places := rooms.seat(asked)) is not None:
-            # What is held for others goes first, and they end later than whoever has to be gone before they begin.
-            names = {place.node for place in places}
-            latest = min((self._needed[name] for name in names if name in self._needed), default=0.0)
-            self._needed |= dict.fromkeys(names, latest)
-            self._untimed |= names if names & self._untimed else set()
-            return places, None
-        places = Rooms.of(self._nodes).seat(asked) or []
-        return places, self._is_needed(places, None)
+            return _Found(places, None, after_others=True)
+        return _Found(Rooms.of(self._nodes).seat(asked) or [], None)
 
-    def _is_needed(self, places: Iterable[Place], within: float | None) -> float | None:
-        """Note when who passes there has to be gone; nothing passes where a run may be asked at any time to make room."""
-        names = {place.node for place in places}
-        if within is None:
-            self._untimed |= names
-            asked_soon = any(
-                one.preemptible and _ends_within(one) is None and not names.isdisjoint(one.nodes) for one in self._ends
-            )
-            latest = 0.0 if asked_soon else _LENT_SECONDS + self._grace
+    def _note(self, found: _Found) -> None:
+        """Note when who passes there has to be gone."""
+        names = {place.node for place in found.places}
+        if found.needed is not None:
+            latest = found.needed
+        elif found.after_others:
+            # They go first, and end later than whoever has to be gone before they begin.
+            latest = min((self._needed[name] for name in names if name in self._needed), default=0.0)
+            self._untimed |= names if names & self._untimed else set()
         else:
-            latest = within
+            # Nothing passes where a run may be asked at any time to make room.
+            latest = 0.0 if self._may_be_stopped(names) else _LENT_SECONDS + self._grace
+            self._untimed |= names
         for name in names:
             self._needed[name] = min(latest, self._needed.get(name, latest))
-        return within
+
+    def _may_be_stopped(self, names: set[str]) -> bool:
+        unlimited = (one for one in self._ends if one.preemptible and _ends_within(one) is None)
+        return any(not names.isdisjoint(one.nodes) for one in unlimited)
 
     def _capacity(self, room: Room, asked: Asked) -> int:
         return 0 if room.node.draining else self._beside(room).capacity(asked, asked.ranks)

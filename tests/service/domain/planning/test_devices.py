@@ -53,11 +53,28 @@ def test_a_run_stays_away_from_a_node_where_it_did_not_come_up() -> None:
     shy = waits(1)
     shy = replace(shy, asked=replace(shy.asked, avoided=("a",)))
     assert planned([shy], nodes=nodes).decisions[0].nodes == ("b",)
-    found = planned([shy, waits(2)], [trains(9, node="b")], nodes)
+    soon = trains(9, node="b", ends_within_seconds=800.0)
+    found = planned([shy, waits(2)], [soon], nodes)
     assert started(found) == [2]
     assert found.decisions[0].reason == (
         "waits until 1 CPU and 1 GiB away from a, where it did not come up, are free on one node; room is held for it on b"
     )
+
+
+def test_a_node_is_avoided_no_longer_than_another_is_known_to_be_free_soon() -> None:
+    nodes = [node("a", cpus=1), node("b", cpus=1)]
+    shy = [replace(one, asked=replace(one.asked, avoided=("a",))) for one in (waits(1), waits(2))]
+    for late in (None, 900.0):
+        (decision,) = planned(shy[:1], [trains(9, node="b", ends_within_seconds=late)], nodes).decisions
+        assert decision.nodes == ("a",)
+        assert decision.reason == (
+            "1 CPU and 1 GiB are free on a; it did not come up on a before, and no other node is known to be free within 15 min"
+        )
+    one_soon = planned(shy, [trains(9, node="b", ends_within_seconds=60.0)], nodes)
+    assert [one.cause for one in one_soon.decisions] == ["room", "starts"], "the second knows of no other for itself"
+    both_busy = [trains(8, node="a"), trains(9, node="b")]
+    assert [one.cause for one in planned(shy, both_busy, nodes).decisions] == ["room", "behind"]
+    assert planned(shy[:1], nodes=nodes[:1]).decisions[0].nodes == ("a",)
 
 
 @dataclass
