@@ -114,6 +114,10 @@ bench-penalty: install  ## Ask why ReLU with sqrt_l1 is ahead: penalty, length o
 chaos: install  ## Train small runs while everything around them is killed, stopped or full, a quarter of an hour; counts go to build/bench/chaos.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
+.PHONY: openapi
+openapi: install  ## Write down the API as it is now, for the test that tells when it changes
+	$(BIN)/python -m service openapi > tests/service/api/openapi.json
+
 .PHONY: fuzz-api
 fuzz-api: install  ## Try every operation of the API with generated requests, some ten minutes; FUZZ_ARGS="--seed 7 --only submit_run" narrows it
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.api.exploring --examples 300 $(FUZZ_ARGS)

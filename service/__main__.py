@@ -1,4 +1,4 @@
-"""`python -m service [serve|migrate|token]`: serve the API (the default), migrate the database, or see to a token.
+"""`python -m service [serve|migrate|openapi|token]`: serve the API, migrate the database, print the API, see to a token.
 
 Prints nothing secret, but for `token --show`, which is asked for it.
 """
@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from service import logs
 from service.api.connections import Connection, raise_descriptor_limit
 from service.api.following import Streams
+from service.api.openapi import as_text
 from service.app import create_app, start
 from service.garbage import collect_rarely
 from service.settings import Settings, WrongSetting, read_settings
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match options.command:
             case "migrate":
                 return _migrate(settings)
+            case "openapi":
+                sys.stdout.write(as_text(create_app(settings)))
+                return 0
             case "token":
                 return _token(settings, show=options.show)
         return _serve(settings, options.endpoint_file)
@@ -156,6 +160,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
             help='written once the API listens: {"url": ..., "pid": ...}',
         )
     commands.add_parser("migrate", help="bring the database schema to the newest revision")
+    commands.add_parser("openapi", help="print the OpenAPI document of the API, sorted; serves nothing")
     token = commands.add_parser(
         "token", help="see that the token file holds a valid administrator's token; print its place"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from service.api.contract import answer_of
 from service.app import create_app
 from service.settings import Settings
 from writing import language
@@ -22,7 +23,7 @@ def page() -> str:
     parts = ["# HTTP interface", document["info"]["description"].strip()]
     for tag in document["tags"]:
         parts.append(f"## {tag['name'].replace('_', ' ').capitalize()}\n\n{tag['description']}")
-        parts += [_operation(*each) for each in _operations(document) if tag["name"] in each[2]["tags"]]
+        parts += [_operation(document, *each) for each in _operations(document) if tag["name"] in each[2]["tags"]]
     parts.append("## Messages\n\nThose of the job language are on [its own page](spec.md).")
     messages = sorted(document["components"]["schemas"].items())
     parts += [section(name, schema) for name, schema in messages if name not in language.words()]
@@ -36,7 +37,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
                 yield method, path, operations[method]
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+def _operation(document: dict[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> str:
     lines = [f"### {method.upper()} {path}", "", operation.get("description", ""), ""]
     parameters = operation.get("parameters", [])
     if parameters:
@@ -46,7 +47,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         lines += [f"Body, `{media}`: {type_of(content['schema'])}.", ""]
     lines += ["| status | answer |", "| --- | --- |"]
-    lines += [f"| {status} | {cell(_answer(one))} |" for status, one in sorted(operation["responses"].items())]
+    answers = {status: answer_of(document, one) for status, one in operation["responses"].items()}
+    lines += [f"| {status} | {cell(_answer(one))} |" for status, one in sorted(answers.items())]
     return "\n".join(lines)
 
 

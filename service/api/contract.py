@@ -53,6 +53,15 @@ def complete(document: dict[str, Any]) -> None:
     _require_kinds(document, document["components"]["schemas"])
     _close_mappings(document["components"]["schemas"])
     _whole_numbers(document["components"]["schemas"])
+    _share_problems(document)
+
+
+def answer_of(document: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    """Give what an operation answers, also where it is told once for many."""
+    if "$ref" not in response:
+        return response
+    shared: dict[str, Any] = document["components"]["responses"][response["$ref"].rsplit("/", 1)[-1]]
+    return shared
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -177,3 +186,13 @@ def _whole_numbers(value: Any) -> None:
     elif isinstance(value, list):
         for inner in value:
             _whole_numbers(inner)
+
+
+def _share_problems(document: dict[str, Any]) -> None:
+    """Tell errors that are the same everywhere once: with every operation they would be half of the document."""
+    shared = document["components"].setdefault("responses", {})
+    for _, _, operation in _operations(document):
+        for status, response in operation["responses"].items():
+            name = HTTPStatus(int(status)).phrase.title().replace(" ", "")
+            if response.get("content") == PROBLEM and shared.setdefault(name, response) == response:
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -59,6 +60,13 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def as_text(app: FastAPI) -> str:
+    """Write the document so that two of them can be compared line by line: sorted, and without the version of the code."""
+    document = app.openapi()
+    document = {**document, "info": {**document["info"], "version": "0"}}
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from service.api.contract import answer_of
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24; }
 h2 { border-bottom: 1px solid #d0d7de; margin-top: 3rem; }
@@ -46,7 +48,9 @@ def page(document: dict[str, Any]) -> str:
     tagged: dict[str, list[str]] = {tag["name"]: [] for tag in document["tags"]}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            tagged.setdefault(operation.get("tags", ["service"])[0], []).append(_operation(path, method, operation))
+            tagged.setdefault(operation.get("tags", ["service"])[0], []).append(
+                _operation(document, path, method, operation)
+            )
     described = {tag["name"]: tag["description"] for tag in document["tags"]}
     sections = [
         f"<h2>{_text(name)}</h2><p>{_text(described.get(name, ''))}</p>{''.join(shown)}"
@@ -64,11 +68,12 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> str:
     takes = [*_parameters(operation), *_body(operation)]
     gives = [
-        (f"<code>{status}</code>", _text(response["description"]), _content(response))
+        (f"<code>{status}</code>", _text(answer["description"]), _content(answer))
         for status, response in sorted(operation["responses"].items())
+        for answer in [answer_of(document, response)]
     ]
     return (
         f'<details id="{_text(operation["operationId"])}"><summary><span class="method">{method.upper()}</span> '

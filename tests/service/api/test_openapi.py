@@ -8,6 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from service.api import examples
+from service.api.contract import answer_of
 from tests.fixtures_api import Api
 
 PATHS = {
@@ -113,7 +114,8 @@ def test_every_error_is_told_as_a_problem(document: dict[str, Any]) -> None:
         errors = {status: response for status, response in found["responses"].items() if int(status) >= 400}
         if path.startswith("/v1"):
             assert {"401", "503"} <= errors.keys(), (path, method)
-        for status, response in errors.items():
+        for status, error in errors.items():
+            response = answer_of(document, error)
             kinds = {"application/json"} if path == "/readyz" and status == "503" else {"application/problem+json"}
             assert set(response["content"]) == kinds, (path, status)
     assert "HTTPValidationError" not in document["components"]["schemas"]
