@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +46,7 @@ class Division:
 
     columns: tuple[Column, ...]
 
-    def name_of(self, values: Sequence[Any]) -> str | None:
+    def name_of(self, values: tuple[Any, ...]) -> str | None:
         """`prolu ste`, `relu`, or the one value; None where nothing divides, or the run has no value there."""
         said = [str(value).lower() if isinstance(value, bool) else str(value) for value in values if value is not None]
         # The true gradient is what a nonlinearity has when nothing is said of it.

@@ -19,7 +19,8 @@ from prolu.spec.pareto import Goal, pareto
 class Measured(NamedTuple):
     """A run and its two numbers."""
 
-    run_id: UUID
+    run_id: UUID | str
+    """Any name of it."""
     family: str | None
     x: float
     y: float
@@ -28,8 +29,7 @@ class Measured(NamedTuple):
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One run, or the repetitions of one."""
 
     runs: tuple[Measured, ...]
@@ -37,8 +37,7 @@ class Point:
     y: float
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A point, and whether others better it."""
 
     point: Point
@@ -50,9 +49,11 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The points of a family: those that nobody betters from the best x to the worst, then the rest likewise."""
+    """The points of a family: those that nobody betters from the best x to the worst, then the rest likewise, if wanted."""
 
     family: str | None
+    count: int
+    """Points that were looked at."""
     points: tuple[Placed, ...]
 
 
@@ -79,8 +80,8 @@ def averaged(runs: Iterable[Measured]) -> list[Point]:
     return points
 
 
-def fronts(points: Sequence[Point], *, x: Goal, y: Goal) -> list[Front]:
-    """The frontier of each family, by name, with all its points; the nameless family comes first."""
+def fronts(points: Sequence[Point], *, x: Goal, y: Goal, dominated: bool = True) -> list[Front]:
+    """The frontier of each family, by name, with or without what it betters; the nameless family comes first."""
     overall = {id(points[index]) for index in pareto([(one.x, one.y) for one in points], x=x, y=y)}
     families: dict[str | None, list[Point]] = {}
     for point in points:
@@ -88,10 +89,11 @@ def fronts(points: Sequence[Point], *, x: Goal, y: Goal) -> list[Front]:
     found = []
     for family, members in sorted(families.items(), key=lambda item: item[0] or ""):
         kept = pareto([(one.x, one.y) for one in members], x=x, y=y)
-        rest = {*range(len(members))}.difference(kept)
-        sign = 1.0 if x == "lower" else -1.0
-        beaten = sorted(rest, key=lambda index: sign * members[index].x)
         placed = [Placed(members[index], dominated=False, overall=id(members[index]) in overall) for index in kept]
-        placed += [Placed(members[index], dominated=True, overall=False) for index in beaten]
-        found.append(Front(family, tuple(placed)))
+        if dominated:
+            rest = {*range(len(members))}.difference(kept)
+            sign = 1.0 if x == "lower" else -1.0
+            beaten = sorted(rest, key=lambda index: sign * members[index].x)
+            placed += [Placed(members[index], dominated=True, overall=False) for index in beaten]
+        found.append(Front(family, len(members), tuple(placed)))
     return found

@@ -6,6 +6,7 @@ average over seeds, what is equal in the specs of repetitions is worked out by t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from service.domain.asking import FrontierQuestion
 from service.domain.frontiers import Measured, Placed, averaged, fronts, is_measured, singly
 from service.domain.repeats import estimate
 from service.store.lists import require_sweep
-from service.store.succeeded import DESCRIBED, level_of, succeeded
+from service.store.succeeded import DESCRIBED, identity, level_of, succeeded
 
 MOST_RUNS = 50_000
 
@@ -32,8 +33,9 @@ def frontier(session: Session, asked: FrontierQuestion, *, sweep_id: UUID | None
     rows = succeeded(session, columns, condition=asked.condition, sweep_id=sweep_id, most=MOST_RUNS, repeated=repeated)
     first = len(DESCRIBED)
     last = first + len(columns)
+    family_of = cache(asked.division.name_of)
     measured = [
-        Measured(row[0], asked.division.name_of(row[first + 2 : last]), row[first], row[first + 1], *row[last:])
+        Measured(row[0], family_of(row[first + 2 : last]), row[first], row[first + 1], *row[last:])
         for row in rows
         if is_measured(row[first], row[first + 1])
     ]
@@ -47,24 +49,20 @@ def frontier(session: Session, asked: FrontierQuestion, *, sweep_id: UUID | None
         families=[
             FrontierFamily(
                 family=front.family,
-                count=len(front.points),
-                points=[
-                    _shown(one, described, repeated=repeated)
-                    for one in front.points
-                    if request.dominated or not one.dominated
-                ],
+                count=front.count,
+                points=[_shown(one, described, repeated=repeated) for one in front.points],
             )
-            for front in fronts(points, x=asked.x.goal, y=asked.y.goal)
+            for front in fronts(points, x=asked.x.goal, y=asked.y.goal, dominated=request.dominated)
         ],
         left_out=len(rows) - len(measured),
     )
 
 
-def _shown(placed: Placed, described: dict[UUID, Row[Any]], *, repeated: bool) -> FrontierPoint:
+def _shown(placed: Placed, described: dict[UUID | str, Row[Any]], *, repeated: bool) -> FrontierPoint:
     point = placed.point
     row = described[point.runs[0].run_id]
     return FrontierPoint(
-        run_ids=[run.run_id for run in point.runs],
+        run_ids=[identity(run.run_id) for run in point.runs],
         name=row.name,
         level=level_of(row),
         x=point.x,

@@ -8,15 +8,21 @@ import pytest
 
 from service.domain.axes import GOALS, Unusable, axis, division
 from service.domain.filters.columns import METRICS
-from service.domain.frontiers import Front, Measured, Point, averaged, fronts, is_measured, singly
+from service.domain.frontiers import Front, Measured, Placed, Point, averaged, fronts, is_measured, singly
 
 
 def run(number: int, family: str | None, x: float, y: float, repeats: str = "", seed: int | None = None) -> Measured:
     return Measured(UUID(int=number), family, x, y, repeats, seed)
 
 
+def number_of(placed: Placed) -> int:
+    run_id = placed.point.runs[0].run_id
+    assert isinstance(run_id, UUID)
+    return run_id.int
+
+
 def numbers(front: Front, *, dominated: bool) -> list[int]:
-    return [one.point.runs[0].run_id.int for one in front.points if one.dominated == dominated]
+    return [number_of(one) for one in front.points if one.dominated == dominated]
 
 
 RUNS = [
@@ -36,7 +42,7 @@ def test_each_family_has_its_own_frontier_from_the_best_x_on_and_the_beaten_come
 
 def test_a_point_says_whether_any_family_betters_it() -> None:
     placed = [one for front in fronts(singly(RUNS), x="lower", y="lower") for one in front.points]
-    assert [one.point.runs[0].run_id.int for one in placed if one.overall] == [1, 4]
+    assert [number_of(one) for one in placed if one.overall] == [1, 4]
 
 
 def test_where_higher_is_better_of_both_the_other_end_is_the_frontier() -> None:
@@ -89,10 +95,10 @@ def test_what_is_no_axis_is_refused_with_what_is(path: str, field: str, said: st
 
 def test_a_family_is_called_by_its_kind_and_its_gradient() -> None:
     family = division("by", "family")
-    assert family.name_of(["prolu", "ste", None]) == "prolu ste"
-    assert family.name_of(["relu", None, "exact"]) == "relu"
-    assert family.name_of(["relu", None, "ste"]) == "relu ste"
-    assert division("by", "spec.training.seed").name_of([0]) == "0"
-    assert division("by", "none").name_of([]) is None
+    assert family.name_of(("prolu", "ste", None)) == "prolu ste"
+    assert family.name_of(("relu", None, "exact")) == "relu"
+    assert family.name_of(("relu", None, "ste")) == "relu ste"
+    assert division("by", "spec.training.seed").name_of((0,)) == "0"
+    assert division("by", "none").name_of(()) is None
     with pytest.raises(Unusable, match="no single value"):
         division("by", "spec.sae")
