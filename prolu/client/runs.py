@@ -217,6 +217,22 @@ class Runs(Keeping[RunRead]):
         for message in follow(self._http, path, params, sleep=self._sleep):
             yield LogRead.model_validate_json(message.data)
 
+    def follow_metrics(
+        self, run: Identity, *, split: Literal["train", "held_out"] | None = None
+    ) -> Iterator[MetricRead]:
+        """The metric series, and then what comes, as it comes, until the run has ended; each step once, by kind of batch.
+
+        An attempt that goes on from a checkpoint repeats the steps since then, with equal values; they are left out here.
+        Raises ConnectionFailed, NotFound.
+        """
+        told: dict[str, int] = {}
+        path = f"/v1/runs/{path_id(run)}/metrics/stream"
+        for message in follow(self._http, path, {"split": split}, sleep=self._sleep):
+            point = MetricRead.model_validate_json(message.data)
+            if point.step > told.get(point.split, -1):
+                told[point.split] = point.step
+                yield point
+
     def events(self, run: Identity) -> builtins.list[EventRead]:
         """Everything that happened to the run, in order."""
         return [*self._http.pages(f"/v1/runs/{path_id(run)}/events", EventRead)]

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from prolu.client.cli.connecting import connect
+from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, number, out, print_json_line, short, state, table, user_text
 from prolu.client.cli.references import find
 from prolu.client.client import Client
@@ -24,11 +25,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for e
 Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
 
 
-def watch(reference: Reference = "last", as_json: AsJson = False) -> None:
+def watch(
+    reference: Reference = "last",
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Of a run: print its metrics as they come, a line for every point.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Follow a run or a sweep until it has ended; exit status 1 if a run did not succeed."""
     with connect() as client:
         kind, found = find(client, reference)
-        if kind == "run":
+        if metrics and kind == "sweep":
+            raise BadInput(
+                f"--metrics follows one run; {reference} is a sweep: `prolu runs --sweep` lists those of it."
+            )
+        if metrics:
+            watch_metrics(client, found, as_json=as_json)
+        elif kind == "run":
             watch_run(client, found, as_json=as_json)
         else:
             watch_sweep(client, found, as_json=as_json)
@@ -38,6 +51,21 @@ def watch_run(client: Client, run: UUID, *, as_json: bool = False) -> None:
     """Follow one run. Raises typer.Exit(1) if it did not succeed."""
     with _view(as_json=as_json) as view:
         ended = client.runs.wait(run, on_update=lambda seen: view.show([seen]))
+    if not as_json:
+        _show_end(ended)
+    if ended.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def watch_metrics(client: Client, run: UUID, *, as_json: bool = False) -> None:
+    """Print every point of a run's metrics as it comes. Raises typer.Exit(1) if the run did not succeed."""
+    for point in client.runs.follow_metrics(run):
+        if as_json:
+            print_json_line(point)
+        else:
+            told = "  ".join(f"{user_text(name)} {number(value)}" for name, value in sorted(point.values.items()))
+            print(f"{point.step:>9,}  {point.split:<8}  {told}", flush=True)
+    ended = client.runs.get(run)
     if not as_json:
         _show_end(ended)
     if ended.state != "succeeded":
