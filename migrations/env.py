@@ -43,8 +43,7 @@ def migrate(connection: Connection) -> None:
         include_object=_is_comparable if connection.dialect.name == "sqlite" else None,
     )
     with context.begin_transaction():
-        if connection.dialect.name == "sqlite":
-            unwatch(connection)  # or no table that is watched could be made anew
+        unwatch(connection)  # or no table that is watched could be made anew, and no column of it dropped
         context.run_migrations()
         if _has_findings(connection):
             watch(connection)

@@ -77,6 +77,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("failure_class", sa.String(length=32), nullable=True),
         sa.Column("superseded", sa.Boolean(), nullable=False),
+        sa.Column("archived", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("sweep_id", sa.Uuid(), nullable=True),
         sa.Column("point", sa.Integer(), nullable=True),
@@ -97,16 +98,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it away, after what keeps it, which SQLite has lost already when migrations began."""
-    if op.get_bind().dialect.name == "postgresql":
-        for name, table in (
-            ("findings_of_a_new_run", "runs"),
-            ("findings_of_a_changed_run", "runs"),
-            ("findings_of_a_new_snapshot", "bias_snapshots"),
-            ("findings_of_a_changed_snapshot", "bias_snapshots"),
-        ):
-            op.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-            op.execute(f"DROP FUNCTION IF EXISTS {name}()")
+    """Take it away; what keeps it went when migrations began."""
     op.drop_table("findings")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Response
@@ -24,6 +24,7 @@ from prolu.client.wire import (
 from prolu.client.wire.comparing import MetricName
 from service.api import examples
 from service.api.answers import written
+from service.api.asking import Filter, LongCursor, OrderBy, question_of
 from service.api.context import Parts, User
 from service.api.lists import Archived, Cursor, Limit
 from service.api.problems import invalid
@@ -31,7 +32,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
-from service.store import audit, inputs, lists, nodes, queue, results, reuse, series
+from service.store import asked, audit, inputs, lists, nodes, queue, results, reuse, series
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -90,14 +91,19 @@ def list_runs(
     owner: Annotated[str | None, Query(max_length=100, description="Only runs that this user submitted.")] = None,
     sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
     archived: Archived = False,
+    filter_: Filter = "",
+    order_by: OrderBy = "",
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: LongCursor = None,
 ) -> Response:
-    """Runs without their specs, the newest first."""
+    """Runs without their specs, the newest first unless `order_by` says otherwise."""
+    only: dict[str, Any] = {"states": state, "owner": owner, "sweep_id": sweep_id}
+    question = question_of(filter_, order_by) if filter_.strip() or order_by.strip() else None
     with services.database.read() as session:
-        page = lists.runs(
-            session, states=state, owner=owner, sweep_id=sweep_id, archived=archived, limit=limit, cursor=cursor
-        )
+        if question is None:
+            page = lists.runs(session, **only, limit=limit, cursor=cursor)
+        else:
+            page = asked.runs(session, question, **only, limit=limit, cursor=cursor)
     return written(page)
 
 

@@ -20,6 +20,7 @@ from prolu.client.wire import (
     SweepRead,
 )
 from service.api import examples
+from service.api.asking import Filter, LongCursor, OrderBy, question_of
 from service.api.context import Parts, User
 from service.api.lists import Archived, Cursor, Limit
 from service.api.points import all_refusals, asked_first, check_inputs, expanded, probed
@@ -28,7 +29,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.expansion import Point
-from service.store import audit, lists, queue, reuse, sweep_tables
+from service.store import asked, audit, lists, queue, reuse, sweep_tables
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
@@ -134,11 +135,20 @@ def list_sweep_runs(
 
 @router.get("/{sweep_id}/results", operation_id="list_sweep_results", responses={404: {}})
 def list_sweep_results(
-    sweep_id: UUID, services: Parts, _: User, limit: Limit = 100, cursor: Cursor = None
+    sweep_id: UUID,
+    services: Parts,
+    _: User,
+    filter_: Filter = "",
+    order_by: OrderBy = "",
+    limit: Limit = 100,
+    cursor: LongCursor = None,
 ) -> Page[ResultRow]:
-    """One row per run, by point: what was set, the final metrics, the last bias statistics in brief."""
+    """One row per run, by point unless `order_by` says otherwise: settings, final metrics, last bias statistics in brief."""
+    question = question_of(filter_, order_by) if filter_.strip() or order_by.strip() else None
     with services.database.read() as session:
-        return sweep_tables.results(session, sweep_id, limit=limit, cursor=cursor)
+        if question is None:
+            return sweep_tables.results(session, sweep_id, limit=limit, cursor=cursor)
+        return asked.results(session, sweep_id, question, limit=limit, cursor=cursor)
 
 
 @router.get("/{sweep_id}/results_over_seeds", operation_id="list_sweep_results_over_seeds", responses={404: {}})

@@ -68,6 +68,7 @@ RULES: dict[str, Need] = {
     "list_sweep_trials": "read",
     "list_sweep_results_over_seeds": "read",
     "list_sweep_bias_statistics": "read",
+    "query_results": "read",
     "get_sweep_frontier": "read",
     "query_frontier": "read",
     "query_series": "read",

@@ -6,7 +6,7 @@ a cursor of the server, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ def batches(
     limit: int | None,
     cursor: str | None,
     stop: Stop,
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Generator[list[tuple[Any, ...]]]:
     """All rows, or the first `limit`, some thousands at a time, as of one moment. Raises InvalidCursor, Stopped."""
     values = [value_of(column).label(f"value_{index}") for index, column in enumerate(columns)]
     statement = question.picked(*values, columns=columns).where(question.beyond(cursor)).limit(limit)

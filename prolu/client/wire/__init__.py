@@ -6,6 +6,7 @@
     sweeps        a sweep: what it would submit, how far it is
     logs          what workers log
     search        a sweep that searches, and its trials
+    querying      a question to all runs, and its answer as a table
     results       a sweep's tables: by run, by group of seeds
     comparing     numbers of many runs against each other
     queue         what trains, what waits, and the cluster
@@ -60,6 +61,7 @@ from prolu.client.wire.people import (
     UserRead,
 )
 from prolu.client.wire.problems import Problem, ProblemItem
+from prolu.client.wire.querying import ResultColumn, ResultsPage, ResultsQuery
 from prolu.client.wire.queue import (
     AheadRead,
     Cause,
@@ -142,7 +144,10 @@ __all__ = [
     "QueueEntry",
     "QueueRead",
     "ReadyRead",
+    "ResultColumn",
     "ResultRow",
+    "ResultsPage",
+    "ResultsQuery",
     "RetryFailedRequest",
     "RetryRequest",
     "Role",

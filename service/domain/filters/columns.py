@@ -89,6 +89,8 @@ _RUN: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "started_at": ("time", ()),
     "finished_at": ("time", ()),
     "digest": ("text", ()),
+    "reused_from": ("identity", ()),
+    "stopped_early": ("text", ()),
     "tags": ("texts", ()),
     "note": ("text", ()),
     "pinned": ("boolean", ()),

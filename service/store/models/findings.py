@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     event,
+    false,
     text,
 )
 
@@ -55,6 +56,7 @@ COPIED = (
     "state",
     "failure_class",
     "superseded",
+    "archived",
     "owner_id",
     "sweep_id",
     "point",
@@ -81,6 +83,7 @@ FINDINGS = Table(
     Column("state", String(16), nullable=False),
     Column("failure_class", String(32)),
     Column("superseded", Boolean(), nullable=False),
+    Column("archived", Boolean(), server_default=false(), nullable=False),
     Column("owner_id", Uuid(), nullable=False),
     Column("sweep_id", Uuid()),
     Column("point", Integer()),
@@ -109,13 +112,12 @@ def watch(connection: Connection) -> None:
 
 
 def unwatch(connection: Connection) -> None:
-    """Stop keeping it, as SQLite demands of whoever makes a watched table anew: its triggers would be lost, or in the way."""
-    for name, table in _TRIGGERS.items():
+    """Stop keeping it, as whoever alters a watched table must: triggers would be in the way, and on SQLite be lost."""
+    for name in _TRIGGERS:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
         else:
-            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name} ON {table}")
-            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {name}()")
+            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {name}() CASCADE")
 
 
 _TRIGGERS = {
@@ -171,7 +173,13 @@ def _statements(
 ) -> tuple[str, str, str]:
     """What is done for a new run, for one that has changed, and for a snapshot."""
     whole = {"run_id": "NEW.id", **copied, **metrics, **specs}
-    new = f"INSERT INTO findings ({', '.join(whole)}) VALUES ({', '.join(whole.values())})"  # noqa: S608 names of ours
+    # A run that refers to a finished one has that one's biases, which change no more.
+    source = {name: f"source.{name}" for name in ("bias_step", *biases)}
+    new = (
+        f"INSERT INTO findings ({', '.join(whole)}) VALUES ({', '.join(whole.values())});\n"  # noqa: S608 names of ours
+        f"UPDATE findings SET {_assigned(source)} FROM findings AS source "
+        "WHERE findings.run_id = NEW.id AND source.run_id = NEW.reused_from"
+    )
     changed = f"UPDATE findings SET {_assigned(copied | metrics)} WHERE run_id = NEW.id"  # noqa: S608
     latest = {"bias_step": "NEW.step", **biases}
     seen = (

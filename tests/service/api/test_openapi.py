@@ -28,6 +28,7 @@ PATHS = {
     "/v1/runs/{run_id}/bias_statistics": {"get"},
     "/v1/runs/{run_id}/diagnostics": {"get"},
     "/v1/runs/{run_id}/checkpoints": {"get"},
+    "/v1/results:query": {"post"},
     "/v1/sweeps": {"get", "post"},
     "/v1/sweeps:preview": {"post"},
     "/v1/sweeps/{sweep_id}": {"get", "patch"},

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from prolu.client.wire import RunState
 from service.domain import tiers
@@ -96,7 +96,7 @@ def _made_up(chance: random.Random, owners: dict[str, UUID]) -> dict[str, Any]:
 
 def _as_plain(row: dict[str, Any], owners: dict[str, UUID]) -> naive.Run:
     names = {owner: name for name, owner in owners.items()}
-    unset = dict.fromkeys(("sweep_id", "point", "finished_at"))
+    unset = dict.fromkeys(("sweep_id", "point", "finished_at", "reused_from", "stopped_early"))
     flags = {"superseded": False, "pinned": False, "archived": False}
     return {**unset, **flags, **row, "bias": {}, "owner": names[row["owner_id"]], "tier": tiers.NAMES[row["tier"]]}
 
@@ -245,6 +245,17 @@ def test_what_a_report_says_can_be_asked_for_once_it_is_stored(database: Databas
     assert _all(database, _question('bias.mean = 3 AND metrics.l0 = 3.5 AND name = "new" AND state = "succeeded"')) == [
         run_id
     ]
+
+
+def test_a_run_that_refers_to_a_finished_one_has_its_biases(database: Database, owner_id: UUID) -> None:
+    source = submit(database, owner_id)
+    claim(database, source)
+    say(database, source, 1, snapshot(20, mean=-0.5))
+    with database.begin() as session:
+        row = session.execute(select(RunRow.__table__).where(RunRow.id == source)).one()._asdict()
+        referring = UUID(int=7)
+        session.execute(insert(RunRow), [{**row, "id": referring, "reused_from": source}])
+    assert set(_all(database, _question("bias.mean = -0.5"))) == {source, referring}
 
 
 def test_a_cursor_that_is_not_of_this_question_is_refused(database: Database, runs: list[naive.Run]) -> None:
