@@ -122,6 +122,10 @@ openapi: install  ## Write down the API as it is now, for the test that tells wh
 fuzz-api: install  ## Try every operation of the API with generated requests, some ten minutes; FUZZ_ARGS="--seed 7 --only submit_run" narrows it
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.service.api.exploring --examples 300 $(FUZZ_ARGS)
 
+.PHONY: bench-api
+bench-api: install  ## Measure results of 100,000 runs on both databases, a quarter of an hour; figures go to build/bench/api.json
+	$(BIN)/python -m benchmarks.api $(BENCH_ARGS)
+
 .PHONY: bench-queue
 bench-queue: install  ## Measure the queue on both databases, beside procrastinate; figures go to build/bench/queue.json
 	$(BIN)/python -m benchmarks.queue

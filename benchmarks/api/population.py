@@ -3,9 +3,9 @@
     with both.migrated("postgresql") as database:
         populate(database, runs=100_000, snapshots=10, points=100)
 
-Rows are written below the store, in bulk (COPY on PostgreSQL), and in the order in which a service would write them, so that
-what triggers keep is kept. Everything follows from the index of the run: two populations of one size are equal but for ids.
-Of the statistics of a snapshot only what is asked for here is written, a tenth of their real length.
+Rows are written below the store, in bulk, and in the order in which a service would write them, so that what triggers keep is
+kept. Everything follows from the index of the run: two populations of one size are equal but for ids. Of the statistics of a
+snapshot only what is asked for here is written, a tenth of their real length.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from benchmarks.api.bulk import Bulk
 from prolu.spec import RunSpec, digest_of
 from prolu.spec.report import BiasPopulation, BiasStatistics, Distribution, Histogram
 from prolu.spec.run import digest_of_document
@@ -28,8 +30,12 @@ from service.store.db import Database
 
 RUNS_IN_A_SWEEP = 500
 USERS = 20
-_FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+# How long after one run the next is submitted.
+SECONDS_APART = 10
 _STEPS = 20_000
+# Runs of one transaction.
+_AT_ONCE = 10_000
 
 _DATA = {
     "kind": "language_model",
@@ -48,6 +54,7 @@ _FAMILIES: tuple[dict[str, Any], ...] = (
 )
 # Of a hundred runs so many end so.
 _STATES = ("succeeded",) * 92 + ("failed",) * 4 + ("cancelled",) * 2 + ("queued",) * 2
+SHARE_SUCCEEDED = _STATES.count("succeeded") / len(_STATES)
 
 
 def populate(database: Database, *, runs: int, snapshots: int = 10, points: int = 100) -> list[UUID]:
@@ -56,18 +63,21 @@ def populate(database: Database, *, runs: int, snapshots: int = 10, points: int 
     sweeps = [uuid7() for _ in range(math.ceil(runs / RUNS_IN_A_SWEEP))]
     ids = [uuid7() for _ in range(runs)]
     with database.begin() as session:
-        write = _Writer(session.connection())
-        write(
-            "users",
-            ("id", "name", "role", "created_at"),
-            [(one, f"user-{i}", "member", _FIRST) for i, one in enumerate(users)],
-        )
-        write("sweeps", _SWEEP, (_sweep(one, index, users) for index, one in enumerate(sweeps)))
-        write("runs", _RUN, (_run(one, index, users, sweeps) for index, one in enumerate(ids)))
-        begun = [(one, index) for index, one in enumerate(ids) if _state(index) != "queued"]
-        write("attempts", _ATTEMPT, (_attempt(one, index) for one, index in begun))
-        write("bias_snapshots", _SNAPSHOT, (row for one, index in begun for row in _snapshots(one, index, snapshots)))
-        write("metric_points", _POINT, (row for one, index in begun for row in _points(one, index, points)))
+        bulk = Bulk(session.connection())
+        named = [(one, f"user-{i}", "member", FIRST) for i, one in enumerate(users)]
+        bulk.write("users", ("id", "name", "role", "created_at"), named)
+        bulk.write("sweeps", _SWEEP, (_sweep(one, index, users) for index, one in enumerate(sweeps)))
+    for first in range(0, runs, _AT_ONCE):
+        block = list(enumerate(ids[first : first + _AT_ONCE], start=first))
+        begun = [(one, index) for index, one in block if _state(index) != "queued"]
+        with database.begin() as session:
+            bulk = Bulk(session.connection())
+            bulk.write("runs", _RUN, (_run(one, index, users, sweeps) for index, one in block))
+            bulk.write("attempts", _ATTEMPT, (_attempt(one, index) for one, index in begun))
+            seen = (row for one, index in begun for row in _snapshots(bulk.identity(one), index, snapshots))
+            bulk.write_plain("bias_snapshots", _SNAPSHOT, seen, watched=True)
+            measured = (row for one, index in begun for row in _points(bulk.identity(one), index, points))
+            bulk.write_plain("metric_points", _POINT, measured, watched=False)
     with database.look() as connection:
         connection.exec_driver_sql("ANALYZE")
     return ids
@@ -174,7 +184,7 @@ _POINT = ("run_id", "step", "split", "epoch", "tokens", "metrics")
 
 def _sweep(sweep: UUID, index: int, users: Sequence[UUID]) -> tuple[Any, ...]:
     spec = {"name": f"sweep {index}", "base": _document(0), "grid": {"sparsity.coefficient": [1e-4, 2e-4]}}
-    return sweep, users[index % USERS], f"sweep {index}", spec, RUNS_IN_A_SWEEP, 50, _FIRST + timedelta(minutes=index)
+    return sweep, users[index % USERS], f"sweep {index}", spec, RUNS_IN_A_SWEEP, 50, FIRST + timedelta(minutes=index)
 
 
 _SPECS: dict[str, dict[str, Any]] = {}
@@ -199,7 +209,7 @@ def _spec(index: int) -> dict[str, Any]:
 def _run(run: UUID, index: int, users: Sequence[UUID], sweeps: Sequence[UUID]) -> tuple[Any, ...]:
     spec, state = _spec(index), _state(index)
     sweep, point = divmod(index, RUNS_IN_A_SWEEP)
-    created = _FIRST + timedelta(seconds=10 * index)
+    created = FIRST + timedelta(seconds=SECONDS_APART * index)
     began, succeeded, ended = state != "queued", state == "succeeded", state != "queued"
     sparse = "sae.k" if "k" in spec["sae"] else "sparsity.coefficient"
     value = spec["sae"]["k"] if "k" in spec["sae"] else spec["sparsity"]["coefficient"]
@@ -237,22 +247,25 @@ def _run(run: UUID, index: int, users: Sequence[UUID], sweeps: Sequence[UUID]) -
 
 def _attempt(run: UUID, index: int) -> tuple[Any, ...]:
     state = _state(index)
-    created = _FIRST + timedelta(seconds=10 * index)
+    created = FIRST + timedelta(seconds=SECONDS_APART * index)
     start, end = created + timedelta(minutes=1), created + timedelta(hours=1)
     failure = "nan_loss" if state == "failed" else None
     return run, 1, f"prolu-{run}-e1", "bench", end, 100, _STEPS, start, end, state, failure
 
 
-def _snapshots(run: UUID, index: int, count: int) -> Iterator[tuple[Any, ...]]:
+def _snapshots(run: str, index: int, count: int) -> Iterator[tuple[Any, ...]]:
     """From before the first step to the last one, evenly."""
-    chance = random.Random(2 * index + 1)
-    negative = chance.uniform(0.7, 0.99)
+    negative = random.Random(2 * index + 1).randint(70, 99)
     for number in range(count):
         step = _STEPS * number // max(1, count - 1)
-        share = negative * number / max(1, count - 1)
-        statistics = _statistics(share)
-        document = statistics.model_dump(mode="json")
-        yield run, step, 1, step * 4096, document, summarise(statistics)
+        yield run, step, 1, step * 4096, *_biases(negative, number, max(1, count - 1))
+
+
+@cache
+def _biases(percent: int, number: int, last: int) -> tuple[str, str]:
+    """The statistics of a snapshot on the way to so many percent below zero, and their summary, as JSON."""
+    statistics = _statistics(percent / 100 * number / last)
+    return json.dumps(statistics.model_dump(mode="json")), json.dumps(summarise(statistics))
 
 
 def _statistics(negative: float) -> BiasStatistics:
@@ -276,49 +289,10 @@ def _statistics(negative: float) -> BiasStatistics:
     return BiasStatistics(all=everything, alive=everything, dead=everything)
 
 
-def _points(run: UUID, index: int, count: int) -> Iterator[tuple[Any, ...]]:
+def _points(run: str, index: int, count: int) -> Iterator[tuple[Any, ...]]:
     final = metrics_of(index)
+    l0, fvu, mse = final["l0"], final["fvu"], final["mse"]
     for number in range(1, count + 1):
         step, far = _STEPS * number // count, 1.0 + 2.0 / number
-        yield (
-            run,
-            step,
-            "train",
-            1,
-            step * 4096,
-            {"l0": final["l0"] * far, "fvu": final["fvu"] * far, "mse": final["mse"] * far},
-        )
-
-
-class _Writer:
-    """Rows into tables, by the quickest way that each database has."""
-
-    def __init__(self, connection: Any) -> None:
-        self._on_sqlite = connection.dialect.name == "sqlite"
-        self._driver = connection.connection.driver_connection
-
-    def __call__(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-        named = ", ".join(f'"{name}"' for name in columns)
-        if self._on_sqlite:
-            places = ", ".join("?" for _ in columns)
-            statement = f"INSERT INTO {table} ({named}) VALUES ({places})"  # noqa: S608 names of ours
-            self._driver.executemany(statement, (tuple(map(_for_sqlite, row)) for row in rows))
-            return
-        with self._driver.cursor() as cursor, cursor.copy(f"COPY {table} ({named}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(tuple(map(_for_postgresql, row)))
-
-
-def _for_sqlite(value: Any) -> Any:
-    match value:
-        case UUID():
-            return value.hex
-        case datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S.%f")
-        case dict() | list():
-            return json.dumps(value)
-    return value
-
-
-def _for_postgresql(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, dict | list) else value
+        metrics = f'{{"l0": {l0 * far!r}, "fvu": {fvu * far!r}, "mse": {mse * far!r}}}'
+        yield run, step, "train", 1, step * 4096, metrics
