@@ -54,12 +54,15 @@ class Runs(Keeping[RunRead]):
         priority: int = 50,
         tier: Tier = "normal",
         preemptible: bool = False,
+        reuse: bool = False,
     ) -> RunRead:
         """Put a run into the queue; plain data, or a YAML or JSON file, is validated here first.
 
+        With `reuse` it refers to an identical finished run, if there is one (`reused_from`), and has succeeded at once.
         Raises SpecError, Invalid, Forbidden, OSError.
         """
-        body = RunCreate(spec=checked(spec, RunSpec), priority=priority, tier=tier, preemptible=preemptible)
+        checked_spec = checked(spec, RunSpec)
+        body = RunCreate(spec=checked_spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
         return self._http.post("/v1/runs", RunRead, body)
 
     def get(self, run: Identity) -> RunRead:

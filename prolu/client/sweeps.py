@@ -30,6 +30,7 @@ from prolu.client.wire import (
     SweepPreview,
     SweepRead,
     Tier,
+    TrialRead,
 )
 from prolu.spec import LimitsSpec, SweepSpec, validate
 from prolu.spec.pareto import Goal
@@ -49,16 +50,22 @@ class Sweeps(Keeping[SweepRead]):
         priority: int = 50,
         tier: Tier = "normal",
         preemptible: bool = False,
+        reuse: bool = False,
     ) -> SweepRead:
         """Put every run of a sweep into the queue, or none; plain data, or a YAML or JSON file, is validated here first.
 
-        Raises SpecError, Invalid, Forbidden, OSError.
+        With `reuse` its points refer to identical finished runs, where there are any; without, the answer's `reusable` says how
+        many there are. Raises SpecError, Invalid, Forbidden, OSError.
         """
-        body = SweepCreate(spec=checked(spec, SweepSpec), priority=priority, tier=tier, preemptible=preemptible)
+        checked_spec = checked(spec, SweepSpec)
+        body = SweepCreate(spec=checked_spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
         return self._http.post("/v1/sweeps", SweepRead, body)
 
     def preview(self, spec: SweepSpec | Mapping[str, Any] | Path) -> SweepPreview:
-        """The runs that a sweep would put into the queue. Raises SpecError, Invalid."""
+        """The runs that a sweep would put into the queue, and which were finished elsewhere; nothing is written.
+
+        Of a search, those that it would ask for first. Raises SpecError, Invalid.
+        """
         return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=checked(spec, SweepSpec)))
 
     def get(self, sweep: Identity) -> SweepRead:
@@ -93,11 +100,13 @@ class Sweeps(Keeping[SweepRead]):
         body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled, limits=limits)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
 
-    def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any] | Path) -> SweepRead:
-        """Give the sweep a new description that has all its points and more; those are submitted. Raises SpecError, Invalid."""
-        return self._http.post(
-            f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, SweepExtend(spec=checked(spec, SweepSpec))
-        )
+    def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any] | Path, *, reuse: bool = False) -> SweepRead:
+        """Give the sweep a new description that has all its points and more, which are submitted; a search gets more trials.
+
+        With `reuse` new points refer to identical finished runs, where there are any. Raises SpecError, Invalid.
+        """
+        body = SweepExtend(spec=checked(spec, SweepSpec), reuse=reuse)
+        return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, body)
 
     def change(
         self,
@@ -124,6 +133,10 @@ class Sweeps(Keeping[SweepRead]):
     def runs(self, sweep: Identity) -> builtins.list[RunSummary]:
         """The runs of a sweep, by point."""
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/runs", RunSummary)]
+
+    def trials(self, sweep: Identity) -> builtins.list[TrialRead]:
+        """What a searching sweep asked for, by number, what came of it, and which no other one beats. Raises Conflict."""
+        return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/trials", TrialRead)]
 
     def results(self, sweep: Identity) -> Results:
         """One row per run: what was set, the final metrics, the last bias statistics."""
@@ -176,7 +189,7 @@ class Sweeps(Keeping[SweepRead]):
         poll_seconds: float = 1.0,
         on_update: Callable[[builtins.list[RunSummary]], None] = lambda _runs: None,
     ) -> SweepRead:
-        """Return the sweep once each of its runs has ended; tell `on_update` the runs at every look.
+        """Return the sweep once its runs have ended, and its search if it has one; tell `on_update` the runs at every look.
 
         Raises WaitedTooLong.
         """
@@ -186,10 +199,14 @@ class Sweeps(Keeping[SweepRead]):
                 runs = self.runs(sweep)
             on_update(runs)
             going = sum(run.state not in TERMINAL for run in runs)
-            if going == 0:
-                return self.get(sweep)
+            if going == 0 and not _searches(found := self.get(sweep)):
+                return found
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitedTooLong(
                     f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
                 )
             self._sleep(poll_seconds)
+
+
+def _searches(sweep: SweepRead) -> bool:
+    return sweep.search is not None and sweep.search.state != "ended"

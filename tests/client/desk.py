@@ -42,6 +42,7 @@ from service.store.db import Database
 from service.store.models import AttemptRow, Base
 from service.store.queue import Claim
 from tests.service.store.operations import see
+from workers.searching import Searcher
 
 RUN: dict[str, Any] = {
     "name": "one",
@@ -82,6 +83,10 @@ class Desk:
             self._claims[claim.run_id] = claim
             self._seq[claim.run_id] = 0
         return [claim.run_id for claim in claims]
+
+    def search(self) -> None:
+        """Have searches go on: tell of trials that have ended, ask for points."""
+        Searcher(self.database, Settings()).go_on()
 
     def report(self, run: UUID, *said: Report) -> None:
         """Apply what an attempt would have said."""

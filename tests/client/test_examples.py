@@ -13,11 +13,14 @@ from prolu.client.runs import Runs
 from prolu.client.wire import RunSummary
 from prolu.spec import JumpReluSae, RunSpec, SweepSpec, named_preset, parse, validate, with_preset
 from service.domain.expansion import expand
+from service.domain.search import probes
 from tests.client.desk import RUN, Desk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 QUESTIONS = sorted((EXAMPLES / "questions").glob("*.yaml"))
+# How many points each means; of a search, how many it may ask for.
+SWEEPS = {"conditional": 6, "front": 40, "halving": 30, "points": 6, "random": 12, "series": 15}
 
 
 def test_the_demo_sweep_means_four_alternatives_with_two_coefficients_each_on_one_extraction() -> None:
@@ -46,6 +49,21 @@ def test_the_sweep_of_each_question_means_runs_on_one_extraction_at_both_sizes(p
         points = expand(validate(sized, SweepSpec))
         assert len({point.spec.data_digest() for point in points}) == 1
         assert len({point.digest for point in points}) == len(points)
+
+
+def test_every_example_of_the_sweep_language_is_counted() -> None:
+    assert {path.stem for path in (EXAMPLES / "sweeps").glob("*.yaml")} == set(SWEEPS)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_examples_of_the_sweep_language_mean_what_they_say(name: str) -> None:
+    sweep = validate(parse((EXAMPLES / "sweeps" / f"{name}.yaml").read_text()), SweepSpec)
+    assert sweep.name == name
+    if sweep.search is not None:
+        assert probes(sweep, sweep.search)
+        assert sweep.search.trials == SWEEPS[name]
+    else:
+        assert len({point.digest for point in expand(sweep)}) == SWEEPS[name]
 
 
 def test_at_the_size_of_the_post_jumprelu_begins_where_its_defaults_say() -> None:

@@ -79,15 +79,18 @@ def watch_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> None:
 
 
 def follow_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> bool:
-    """Show the runs of a sweep until they have ended, then its results; return whether all succeeded."""
+    """Show the runs of a sweep until they have ended, then its results; return whether all succeeded, or were stopped early."""
     with _view(as_json=as_json) as view:
         ended = client.sweeps.wait(sweep, on_update=view.show)
     if not as_json:
         out().print(client.sweeps.results(sweep).table(title=user_text(ended.name) or f"sweep {short(sweep)}"))
-        for run in client.sweeps.runs(sweep):
-            if run.state == "failed":
-                note(f"{short(run.id)} {_label(run)} failed ({run.failure_class}): {run.message}")
-    return ended.states.get("succeeded", 0) == ended.count
+    runs = client.sweeps.runs(sweep)
+    for run in runs if not as_json else ():
+        if run.state == "failed":
+            note(f"{short(run.id)} {_label(run)} failed ({run.failure_class}): {run.message}")
+        if run.stopped_early is not None:
+            note(f"{short(run.id)} {_label(run)}: {run.stopped_early}")
+    return all(run.state == "succeeded" or run.stopped_early is not None for run in runs)
 
 
 class _View:

@@ -124,12 +124,15 @@ def extend(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The sweep as it shall be, YAML or JSON; - reads standard input.")
     ],
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="New points refer to identical finished runs, where there are any.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add to a sweep the points that a new description of it has and it has not; those that are there stay."""
     spec = check(read_document(file), SweepSpec, file)
     with connect() as client:
-        sweep = client.sweeps.extend(find_sweep(client, reference), spec)
+        sweep = client.sweeps.extend(find_sweep(client, reference), spec, reuse=reuse)
     if as_json:
         print_json(sweep)
     else:
