@@ -130,6 +130,18 @@ def test_every_rung_is_judged_once_though_a_resumed_attempt_repeats_its_steps(la
     assert [event.kind for event in field.events(0)] == ["goes_on"]
 
 
+def test_the_median_rule_too_leaves_what_it_decided_of_a_step(lab: Lab) -> None:
+    field = Field(lab, MEDIAN)
+    field.reports(1, 10, 7.0)
+    field.reports(0, 10, 4.0)
+    field.actors[0].say(Succeeded(step=100, metrics={"l0": 4.0}))
+    lab.tick()
+    field.reports(1, 10, 7.0)
+    assert field.verdicts() == [(0, 10, "go_on"), (1, 10, "go_on")]
+    field.reports(1, 20, 7.0)
+    assert field.states()[1] == "running", "nobody who succeeded was at step 20"
+
+
 def test_runs_are_compared_at_one_step_only(lab: Lab) -> None:
     field = Field(lab, ASHA)
     field.reports(0, 10, 5.0)
