@@ -20,11 +20,14 @@ from prolu.client.wire import Cause
 from service.domain.planning.limits import Limits
 from service.domain.planning.occupants import Occupant, settle
 from service.domain.planning.placement import Asked, Node, Place
-from service.domain.planning.preemption import Preemption, preemptions
+from service.domain.planning.preemption import Preemption, Stopping
 from service.domain.planning.ranking import Line, Ranked, Score, Weights, ranked
 from service.domain.planning.reservations import Reservations
 from service.domain.planning.rooms import Rooms, empty
 from service.domain.retries import AVOID_NODE_SECONDS
+
+# So many runs are tried, by a plan as if others had gone, before none is stopped for anybody.
+_SECOND_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -113,35 +116,38 @@ def plan(
     in_order = partial(ranked, usage=usage, weights=active, by=policy.weights)
     board = _Board(live, nodes, policy)
     decisions: list[Decision] = []
-    first_held: Ranked[Candidate] | None = None
     for place, one in enumerate(in_order(line), start=1):
-        decision = board.decide(one, place)
-        decisions.append(decision)
-        if first_held is None and decision.cause == "room":
-            first_held = one
-    if first_held is None:
+        decisions.append(board.decide(one, place))
+    if not board.awaiting:
         return Plan(decisions)
-    making_room = preemptions(
-        first_held,
-        live,
-        board.bare,
-        usage=usage,
-        weights=active,
-        by=policy.weights,
-        min_run_seconds=policy.min_run_seconds,
+    stopping = Stopping(
+        live, board.bare, usage=usage, weights=active, by=policy.weights, min_run_seconds=policy.min_run_seconds
     )
-    if making_room:
-        # Somebody else may come first once they have gone: one of them, by its age, or a run that a limit had held back.
-        stopped = {preemption.run_id for preemption in making_room}
+
+    def gets_it(waiting: UUID, stopped: set[UUID]) -> bool:
+        """Whether it would start if they had gone, and none of them before it."""
         then = line.joined_by(_waiting_again(one, now) for one in live if one.run_id in stopped)
-        rest = [one for one in live if one.run_id not in stopped]
-        board = _Board(rest, nodes, policy)
+        board = _Board([one for one in live if one.run_id not in stopped], nodes, policy)
         for place, one in enumerate(in_order(then), start=1):
             decision = board.decide(one, place)
+            if one.run.run_id == waiting:
+                return decision.start
             if decision.start and one.run.run_id in stopped:
-                return Plan(decisions)
-            if one.run.run_id == first_held.run.run_id:
-                return Plan(decisions, making_room if decision.start else [])
+                return False
+        return False
+
+    # The first whom it helps: a run for which nobody may be stopped, or not enough, keeps no other from help.
+    passes_left = _SECOND_PASSES
+    for awaiting in board.awaiting:
+        making_room = stopping.preemptions(awaiting.one)
+        if making_room:
+            # Somebody else may come first once they have gone: one of them, by its age, or a run that a limit had held back.
+            if gets_it(awaiting.one.run.run_id, {preemption.run_id for preemption in making_room}):
+                return Plan(decisions, making_room)
+            passes_left -= 1
+            if not passes_left:
+                break
+        stopping.hold(awaiting.places, awaiting.one.run.asked)
     return Plan(decisions)
 
 
@@ -158,6 +164,13 @@ def _waiting_again(one: Occupant, now: datetime) -> Candidate:
         one.max_concurrent,
         one.limit_seconds,
     )
+
+
+class _Awaiting(NamedTuple):
+    """A run that room is held for, and where."""
+
+    one: Ranked[Candidate]
+    places: list[Place]
 
 
 @dataclass(slots=True)
@@ -183,6 +196,7 @@ class _Board:
         """What the live runs, and those that start, leave."""
         settle(live, self.bare)
         self._held = Reservations(live, nodes, self.bare, grace_seconds=policy.stop_grace_seconds)
+        self.awaiting: list[_Awaiting] = []
         self._kinds: dict[Asked, _Kind] = {}
         self._empty = empty(nodes)
         self._staying = Rooms.of(nodes) if any(node.draining for node in nodes) else self._empty
@@ -222,6 +236,7 @@ class _Board:
             return so("behind", reason)
         then, within = self._held.hold(asked)
         self._limits.awaits(run)
+        self.awaiting.append(_Awaiting(one._replace(run=replace(run, asked=asked)), then))
         return so("room", f"{reason}; room is held for it on {_names(then)}", within=within)
 
     def _where_it_may(self, asked: Asked) -> tuple[Asked, str]:

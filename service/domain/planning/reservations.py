@@ -10,12 +10,12 @@ Meanwhile whoever is gone in time may use what is held (backfill); asked are onl
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from service.domain.planning.held import Held
 from service.domain.planning.occupants import Occupant, leave
-from service.domain.planning.placement import Asked, Node, Place, Room
+from service.domain.planning.placement import Asked, Node, Place
 from service.domain.planning.rooms import Rooms
 
 # Held room whose time nobody can tell is lent for so long. The whole cluster would wait otherwise, since most runs have no limit.
@@ -39,7 +39,7 @@ class Reservations:
     def __init__(self, live: Iterable[Occupant], nodes: Sequence[Node], bare: Rooms, *, grace_seconds: float) -> None:
         self._nodes, self._bare, self._grace = nodes, bare, grace_seconds
         self._ends = sorted(live, key=_end)
-        self._held: dict[str, list[Asked]] = defaultdict(list)
+        self._held = Held()
         self._needed: dict[str, float] = {}
         """Of each node where room is held: when whoever passes has to be gone at the latest."""
         self._untimed: set[str] = set()
@@ -71,8 +71,7 @@ class Reservations:
             self.free = self._bare.copy()
         self.free.take_all((place.node for place in found.places), asked)
         self._note(found)
-        for place in found.places:
-            self._held[place.node].append(asked)
+        self._held.add(found.places, asked)
         self.count += 1
         return found.places, self._at_the_latest(found)
 
@@ -85,17 +84,17 @@ class Reservations:
 
     def _found(self, asked: Asked) -> _Found:
         rooms = self._bare.copy()
-        fitting = {room.node.name: self._capacity(room, asked) for room in rooms}
+        fitting = {room.node.name: self._held.capacity(room, asked) for room in rooms}
         total = sum(fitting.values())
         for one in self._ends:
             leave(one, rooms)
             for name in {*one.nodes}:
                 if name in rooms:
                     total -= fitting[name]
-                    fitting[name] = self._capacity(rooms[name], asked)
+                    fitting[name] = self._held.capacity(rooms[name], asked)
                     total += fitting[name]
             if total >= asked.ranks:
-                places = Rooms(self._beside(room) for room in rooms).seat(asked)
+                places = Rooms(self._held.beside(room) for room in rooms).seat(asked)
                 if places is not None:
                     return _Found(places, _ends_within(one))
         if (places := rooms.seat(asked)) is not None:
@@ -121,18 +120,6 @@ class Reservations:
     def _may_be_stopped(self, names: set[str]) -> bool:
         unlimited = (one for one in self._ends if one.preemptible and _ends_within(one) is None)
         return any(not names.isdisjoint(one.nodes) for one in unlimited)
-
-    def _capacity(self, room: Room, asked: Asked) -> int:
-        return 0 if room.node.draining else self._beside(room).capacity(asked, asked.ranks)
-
-    def _beside(self, room: Room) -> Room:
-        """What is left of a room beside what is held there."""
-        if room.node.name not in self._held:
-            return room
-        rest = room.copy()
-        for asked in self._held[room.node.name]:
-            rest.take(asked)
-        return rest
 
 
 def _ends_within(one: Occupant) -> float | None:

@@ -46,6 +46,11 @@ class Rooms:
         """The room of a node, to look at. Raises KeyError."""
         return self._named[name]
 
+    def put(self, room: Room) -> None:
+        """Let a room take the place of its node's."""
+        self._changed.add(room.node.name)
+        self._named[room.node.name] = room
+
     def take(self, name: str, asked: Asked, devices: Sequence[str] = ()) -> tuple[str, ...]:
         """Seat one rank on a node (see `Room.take`), whether it fits or not, and return the names of its devices."""
         self._changed.add(name)

@@ -111,3 +111,37 @@ def test_a_run_that_only_a_draining_node_could_hold_keeps_no_other_waiting() -> 
     found = planned([waits(1, cpus=32, hours=5), waits(2, cpus=4)], nodes=nodes)
     assert [decision.cause for decision in found.decisions] == ["draining", "starts"]
     assert found.decisions[0].reason == "only nodes that are draining could hold 32 CPUs and 1 GiB"
+
+
+def test_a_run_at_the_head_that_cannot_be_helped_keeps_no_other_from_help() -> None:
+    nodes = [node("x", cpus=64, gpus=8, gpu_type="H100"), node("y", cpus=64, gpus=1, gpu_type="A100")]
+    live = [
+        trains(10, "bob", node="x", gpus=1, ran_seconds=5000.0),
+        trains(11, "bob", node="y", gpus=1, tier=-1, preemptible=True, ran_seconds=5000.0),
+    ]
+    gang = waits(1, "ada", gpus=1, ranks=8, gpu_type="H100", tier=1, priority=90)
+    small = waits(2, "eve", gpus=1, gpu_type="A100", tier=1)
+    found = planned([gang, small], live, nodes)
+    assert victims(found) == [11]
+    assert found.preemptions[0].beneficiary == small.run_id
+
+
+def test_nobody_is_stopped_where_the_room_would_go_to_a_run_before() -> None:
+    nodes = [node("x", cpus=64, gpus=8), node("y", cpus=64, gpus=1)]
+    live = [
+        trains(10, "bob", node="x", gpus=1, ran_seconds=5000.0),
+        trains(11, "bob", node="x", gpus=1, tier=-1, preemptible=True, ran_seconds=1000.0),
+        trains(12, "bob", node="y", gpus=1, tier=-1, preemptible=True, ran_seconds=5000.0),
+    ]
+    gang, small = waits(1, "ada", gpus=8, tier=1, priority=90), waits(2, "eve", gpus=1, tier=1)
+    assert victims(planned([gang, small], live, nodes)) == [12]
+
+
+def test_whom_room_is_being_made_for_already_counts_as_having_it() -> None:
+    nodes = [node("x", gpus=2, gpu_type="H100"), node("y", gpus=1, gpu_type="A100")]
+    hogs = [trains(number, "bob", node="x", gpus=1, preemptible=True, ran_seconds=1000.0) for number in (10, 11)]
+    stops = trains(12, "bob", node="y", gpus=1, preemptible=True, ran_seconds=1000.0, stopping=True)
+    first = waits(1, "ada", gpus=1, gpu_type="A100", priority=90)
+    second = waits(2, "ada", gpus=1, gpu_type="H100")
+    assert victims(planned([second], [*hogs, stops], nodes, usage={"bob": 1e4})) == [10]
+    assert victims(planned([first, second], [*hogs, stops], nodes, usage={"bob": 1e4})) == []
