@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -200,3 +201,39 @@ def test_who_comes_when_all_descriptors_are_taken_is_asked_to_come_back(
         answer = rest_of(link)
     problem_in(answer, 503, "unavailable")
     assert b"retry-after: 5" in answer.lower()
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/sweeps", "/v1/sweeps:preview", "/v1/nodes:drain"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + BODY,
+        BODY.decode().encode("utf-16"),
+        BODY.decode().encode("utf-32-be"),
+        BODY.replace(b'"spec"', b'"spec": 1, "spec"', 1),
+        b'{"spec": NaN}',
+        b'{"spec": {"name": "\\ud800"}}',
+        b'{"\\u0000": "\\u0000"}',
+        b'{"spec": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"priority": -0.0, "spec": {"training": {"steps": 1e400}}}',
+        b'{"node": "' + b"../" * 30_000 + b'"}',
+        b"\x00" * 1_000,
+        b"true",
+    ],
+    ids=["BOM", "UTF-16", "UTF-32", "twice", "NaN", "surrogate", "NUL", "deep", "huge", "traversal", "zeros", "true"],
+)
+def test_a_strange_body_is_accepted_or_clearly_refused(service: Served, path: str, body: bytes) -> None:
+    for kind in ("application/json", "application/json; charset=latin-1", "application/json; charset=nonsense"):
+        answer = service.http.post(path, content=body, headers={"Content-Type": kind})
+        assert answer.status_code in (200, 201, 400, 404, 413, 422), answer.text
+        if answer.status_code >= 400:
+            assert Problem.model_validate_json(answer.text).detail
+
+
+def test_no_thread_and_no_connection_is_left_of_all_that(service: Served) -> None:
+    before = threading.active_count()
+    for _ in range(50):
+        with connected(service) as link:
+            link.sendall(authorized(service, "POST /v1/runs HTTP/1.1", "Content-Length: 10") + b"{")
+    wait_until(lambda: len(service.server.server_state.connections) <= 2)
+    assert threading.active_count() <= before + 2
