@@ -136,6 +136,19 @@ class Http:
         finally:
             response.close()
 
+    @contextmanager
+    def stream_answer(self, path: str, body: BaseModel, params: Params | None = None) -> Iterator[httpx.Response]:
+        """POST a question whose answer is too long for memory. Raises ConnectionFailed too if it breaks off."""
+        response = self._send("POST", path, params=params, content=body.model_dump_json(), stream=True)
+        try:
+            yield response
+        except httpx.TransportError as error:
+            raise ConnectionFailed(
+                f"The connection to {self.place.url} broke off in the middle of {path} ({error}); try again."
+            ) from error
+        finally:
+            response.close()
+
     def _send(
         self,
         method: str,

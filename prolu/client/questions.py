@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import IO, Any, Literal
 from uuid import UUID
 
+from pydantic import ValidationError
+
+from prolu.client.bias_curves import BiasCurves
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http
-from prolu.client.wire import FrontierRead, FrontierRequest, Seeds, SeriesRead, SeriesRequest
+from prolu.client.tables import ResultTable
+from prolu.client.wire import (
+    BiasCurvesRead,
+    BiasesRequest,
+    FrontierRead,
+    FrontierRequest,
+    ResultColumn,
+    ResultsPage,
+    ResultsQuery,
+    Seeds,
+    SeriesRead,
+    SeriesRequest,
+)
 from prolu.spec.pareto import Goal
+
+_PAGE = 5_000
 
 
 class Questions:
@@ -17,6 +35,68 @@ class Questions:
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def query(
+        self, filter: str = "", *, order_by: str = "", fields: Sequence[str] | None = None, limit: int | None = None
+    ) -> ResultTable:
+        """A row for each run that a filter finds; all of them unless `limit` says how many. Raises Invalid.
+
+            client.results.query('state = "succeeded" AND metrics.l0 <= 50', order_by="metrics.fvu", fields=["id", "metrics.*"])
+
+        `order_by` names paths, each with `desc` if it falls; `fields` what to show, by default what tells runs apart, metrics and
+        biases. The reference of the filter language is in the documentation.
+        """
+        columns: Sequence[ResultColumn] = ()
+        items: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            size = _PAGE if limit is None else min(_PAGE, limit - len(items))
+            body = _question(filter, order_by, fields, limit=size, cursor=cursor)
+            page = self._http.post("/v1/results:query", ResultsPage, body)
+            columns, cursor = page.columns, page.next_cursor
+            items += page.items
+            if cursor is None or len(items) == limit:
+                return ResultTable.read(columns, items)
+
+    def download(
+        self,
+        path: str | Path,
+        filter: str = "",
+        *,
+        order_by: str = "",
+        fields: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """The same as a file that the service writes, of the kind that `path` ends in: .parquet, .csv or .arrow (a stream).
+
+        However many rows there are, they are not held in memory. Raises ValueError, Invalid, ConnectionFailed.
+        """
+        formats: dict[str, Literal["parquet", "csv", "arrow"]] = {
+            ".parquet": "parquet",
+            ".csv": "csv",
+            ".arrow": "arrow",
+        }
+        ending = Path(path).suffix
+        if ending not in formats:
+            raise ValueError(f"The path must end in {', '.join(formats)}; got {str(path)!r}.")
+        with Path(path).open("wb") as file:
+            self.write(file, formats[ending], filter, order_by=order_by, fields=fields, limit=limit)
+
+    def write(
+        self,
+        file: IO[bytes],
+        kind: Literal["parquet", "csv", "arrow"],
+        filter: str = "",
+        *,
+        order_by: str = "",
+        fields: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """The same into an open file; `kind` is parquet, csv or arrow. Raises Invalid, ConnectionFailed."""
+        body = _question(filter, order_by, fields, limit=limit, cursor=None)
+        with self._http.stream_answer("/v1/results:query", body, {"format": kind}) as answer:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
 
     def frontier(
         self,
@@ -66,3 +146,32 @@ class Questions:
             points=points,
         )
         return self._http.post("/v1/results:series", SeriesRead, body)
+
+    def biases(
+        self,
+        filter: str = "",
+        *,
+        x: str = "spec.sparsity.coefficient",
+        by: str = "family",
+        latents: Literal["all", "alive", "dead"] = "all",
+        bins: int = 24,
+    ) -> BiasCurves:
+        """The last biases of the runs that a filter finds, against a field: numbers with their spread, histograms on equal bins.
+
+            client.results.biases('spec.sae.kind = "prolu"', x="spec.sae.d_sae", by="none").to_arrow()
+
+        With `bins=0`, of all latents, they are numbers alone, of up to 50,000 runs. Raises Invalid.
+        """
+        body = BiasesRequest(filter=filter, x=x, by=by, latents=latents, bins=bins)
+        return BiasCurves(self._http.post("/v1/results:biases", BiasCurvesRead, body))
+
+
+def _question(
+    filter: str, order_by: str, fields: Sequence[str] | None, *, limit: int | None, cursor: str | None
+) -> ResultsQuery:
+    chosen = None if fields is None else [*fields]
+    try:
+        return ResultsQuery(filter=filter, order_by=order_by, fields=chosen, limit=limit, cursor=cursor)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{first['loc'][0]}: {first['msg']}.") from None

@@ -6,10 +6,12 @@ import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prolu.client.errors import ProluError
+from prolu.client.wire.querying import text_cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,15 +33,28 @@ class Records(ABC):
 
         Raises MissingPackage without pyarrow.
         """
-        try:
-            import pyarrow as pa
-        except ModuleNotFoundError:
-            raise MissingPackage(
-                "Arrow and Parquet need pyarrow, which is not installed; run pip install 'prolu[demo]', or write CSV or JSON."
-            ) from None
+        pa = require("pyarrow", "Arrow and Parquet")
         records = self.records()
         columns = {name: _of_one_type([record[name] for record in records]) for name in (records[0] if records else ())}
         return pa.table(columns)
+
+    def to_polars(self) -> Any:
+        """A polars DataFrame. Raises MissingPackage without polars or pyarrow."""
+        polars = require("polars", "polars frames")
+        return polars.from_arrow(self.to_arrow())
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame. Raises MissingPackage without pandas or pyarrow."""
+        require("pandas", "pandas frames")
+        return self.to_arrow().to_pandas()
+
+    def save(self, path: str | Path) -> None:
+        """Write the kind of file that the path ends in: .parquet, .csv or .json. Raises ValueError, MissingPackage."""
+        writers = {".parquet": self.to_parquet, ".csv": self.to_csv, ".json": self.to_json}
+        ending = Path(path).suffix
+        if ending not in writers:
+            raise ValueError(f"The path must end in {', '.join(writers)}; got {str(path)!r}.")
+        writers[ending](path)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file. Raises MissingPackage without pyarrow."""
@@ -49,7 +64,7 @@ class Records(ABC):
         pyarrow.parquet.write_table(table, path)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a CSV file with a header; lists and mappings as JSON text."""
+        """Write a CSV file with a header; lists and mappings as JSON text, and a `'` before a text that begins as a formula."""
         records = self.records()
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else [])
@@ -59,6 +74,16 @@ class Records(ABC):
     def to_json(self, path: str | Path) -> None:
         """Write a JSON array of flat records."""
         Path(path).write_text(json.dumps(self.records(), indent=2) + "\n", encoding="utf-8")
+
+
+def require(package: str, purpose: str) -> Any:
+    """A package that is imported only when it is needed. Raises MissingPackage, which says what to do."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError:
+        raise MissingPackage(
+            f"For {purpose} {package} is needed, which is not installed; run pip install {package}, or write CSV or JSON."
+        ) from None
 
 
 def evened(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -78,4 +103,6 @@ def _of_one_type(values: list[Any]) -> list[Any]:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return json.dumps(value, sort_keys=True)
+    return text_cell(value) if isinstance(value, str) else value

@@ -12,7 +12,7 @@ from uuid import UUID
 from prolu.client.wire.querying import text_cell
 from service.domain.filters import Column
 
-Row = tuple[Any, ...]
+Rows = Sequence[Sequence[Any]]
 Format = Literal["csv", "arrow", "parquet"]
 
 MEDIA_TYPES: dict[Format, str] = {
@@ -22,7 +22,7 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 
 
-def write(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[list[Row]]) -> None:
+def write(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     """Write all rows to a file."""
     if kind == "csv":
         _write_csv(file, columns, batches)
@@ -40,7 +40,7 @@ def shown(value: Any) -> Any:
     return value
 
 
-def _write_csv(file: IO[bytes], columns: Sequence[Column], batches: Iterable[list[Row]]) -> None:
+def _write_csv(file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     """A header, then a line for each row (RFC 4180); nothing stands for null, and a formula is no formula (`text_cell`)."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     lines = csv.writer(text)
@@ -66,7 +66,7 @@ _CELLS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _write_arrow(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[list[Row]]) -> None:
+def _write_arrow(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,7 +85,7 @@ def _write_arrow(kind: Format, file: IO[bytes], columns: Sequence[Column], batch
             writer.write_batch(_batch(columns, rows, schema))
 
 
-def _batch(columns: Sequence[Column], rows: list[Row], schema: Any) -> Any:
+def _batch(columns: Sequence[Column], rows: Rows, schema: Any) -> Any:
     import pyarrow as pa
 
     arrays = []

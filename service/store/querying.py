@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Row, Select, select, true
 from sqlalchemy.orm import Session
 
 from service.domain.filters import Column, Condition, Key
@@ -81,7 +81,7 @@ def batches(
     limit: int | None,
     cursor: str | None,
     stop: Stop,
-) -> Generator[list[tuple[Any, ...]]]:
+) -> Generator[Sequence[Row[Any]]]:
     """All rows, or the first `limit`, some thousands at a time, as of one moment. Raises InvalidCursor, Stopped."""
     values = [value_of(column).label(f"value_{index}") for index, column in enumerate(columns)]
     statement = question.picked(*values, columns=columns).where(question.beyond(cursor)).limit(limit)
@@ -91,5 +91,5 @@ def batches(
         closing(session.connection().execution_options(yield_per=BATCH_ROWS).execute(statement)) as rows,
     ):
         for some in rows.partitions():
-            yield [tuple(row) for row in some]
+            yield some
             stop.check()

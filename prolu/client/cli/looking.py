@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from prolu import __version__
+from prolu.client.cli.asking import Asked, answer, check_places, refuse_together
 from prolu.client.cli.attempts import print_attempts
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
@@ -84,7 +85,31 @@ def show(
 
 
 def results(
-    reference: Annotated[str, typer.Argument(metavar="SWEEP", help="An id, a unique part of one, or `last`.")] = "last",
+    reference: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SWEEP", help="An id, a unique part of one, or `last`, the default unless a filter is given."
+        ),
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Of any runs those, such as 'metrics.l0 <= 50 AND state = \"succeeded\"'.",
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None, typer.Option("--order-by", metavar="PATHS", help="Sort by these, such as 'metrics.fvu desc, name'.")
+    ] = None,
+    fields: Annotated[
+        str | None, typer.Option("--fields", metavar="PATHS", help="Show these, such as 'id,spec.sae.*,metrics.l0'.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="Write Parquet, of any length, by the service.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows of a filter.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .parquet, .csv or .json.")
     ] = None,
@@ -102,7 +127,17 @@ def results(
     everything: Annotated[bool, typer.Option("--all", help="Show every metric and number of the biases.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the results of a sweep, one row per run or per group of seeds; or write them to a file."""
+    """Show the results of a sweep, one row per run or per group of seeds, or of any runs by a filter; or write them to a file."""
+    asked = Asked(filter_, order_by, fields, limit)
+    if asked.is_any or as_csv or parquet is not None:
+        refuse_together(
+            {"--plot": plot, "--over-seeds": over_seeds or None, "--against": against, "--all": everything or None}
+        )
+        check_places(output, parquet)
+        with connect() as client:
+            answer(client, asked, reference, output=output, as_csv=as_csv, parquet=parquet, as_json=as_json)
+        return
+    reference = reference or "last"
     over_seeds = over_seeds or against is not None
     if output is not None and output.suffix not in _WRITERS:
         raise BadInput(f"--output must end in {', '.join(_WRITERS)}; got {str(output)!r}.")
