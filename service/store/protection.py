@@ -43,6 +43,14 @@ def referred_paths(session: Session, paths: Collection[str]) -> set[str]:
     return set(paths) & referred
 
 
+def reused_runs(session: Session, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Give those of the runs that others refer to instead of training again: their last checkpoints are the others' too."""
+    reused: set[UUID | None] = set()
+    for chunk in _chunks(run_ids):
+        reused |= set(session.scalars(select(RunRow.reused_from).where(RunRow.reused_from.in_(chunk))))
+    return set(run_ids) & reused
+
+
 def needed_by(session: Session, run: RunRow, path: str) -> UUID | None:
     """Name a run that goes on from the checkpoint of `run` at `path`, unless it is over for good; None if there is none.
 

@@ -98,14 +98,15 @@ def _statement(of: ColumnElement[bool], best: KeepBest | None) -> Any:
 
 def _held(session: Session, rows: Sequence[Row[Any]]) -> list[Held]:
     paths = {row.path for row in rows}
-    needed = protection.needed_paths(session, sorted({row.run_id for row in rows}), paths)
+    run_ids = sorted({row.run_id for row in rows})
+    needed, reused = protection.needed_paths(session, run_ids, paths), protection.reused_runs(session, run_ids)
     referred = protection.referred_paths(session, paths)
     held = []
     for row in rows:
         why: list[tuple[KeepReason, bool]] = [
             ("pinned", row.pinned),
             ("needed", row.path in needed),
-            ("referred", row.path in referred),
+            ("referred", row.path in referred or (row.final and row.run_id in reused)),
         ]
         held.append(
             Held(

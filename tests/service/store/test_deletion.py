@@ -171,6 +171,16 @@ def test_what_a_successor_began_with_stays(database: Database, owner_id: UUID, a
     delete(database, id_of(database, first, 30))
 
 
+def test_what_a_run_refers_to_instead_of_training_again_stays(
+    database: Database, owner_id: UUID, artifacts: Path
+) -> None:
+    run_id = train(database, artifacts, submit(database, owner_id), SUCCEEDED)
+    other = submit(database, owner_id)
+    with database.begin() as session:
+        session.execute(update(RunRow).where(RunRow.id == other).values(reused_from=run_id))
+    assert told(prune(database, run_id, keep_final=False)) == {10: [], 20: [], 30: ["referred"]}
+
+
 def test_an_attempt_that_lives_keeps_what_it_reads(database: Database, owner_id: UUID, artifacts: Path) -> None:
     first = train(database, artifacts, submit(database, owner_id), FAILED)
     second = retry(database, first)
