@@ -2,7 +2,7 @@
 
 pinned      somebody said so, of it or of its run or sweep
 needed      an unfinished run goes on from it, or one that may be tried again would
-referred    another run began with it
+referred    another run began with it, or refers to its run instead of training again
 final       it is the last one of its run
 last        it is one of the latest so many of its run
 best        it is one of the best so many, by a metric, of all that are looked at
