@@ -12,6 +12,7 @@ from prolu import __version__
 from service.api import (
     audit,
     checkpoints,
+    curves,
     downloads,
     events,
     frontiers,
@@ -119,6 +120,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         sharing.router,
         frontiers.router,
         series.router,
+        curves.router,
         logs.router,
         events.router,
         metrics.router,

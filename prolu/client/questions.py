@@ -9,10 +9,13 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from prolu.client.bias_curves import BiasCurves
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http
 from prolu.client.tables import ResultTable
 from prolu.client.wire import (
+    BiasCurvesRead,
+    BiasesRequest,
     FrontierRead,
     FrontierRequest,
     ResultColumn,
@@ -143,6 +146,24 @@ class Questions:
             points=points,
         )
         return self._http.post("/v1/results:series", SeriesRead, body)
+
+    def biases(
+        self,
+        filter: str = "",
+        *,
+        x: str = "spec.sparsity.coefficient",
+        by: str = "family",
+        latents: Literal["all", "alive", "dead"] = "all",
+        bins: int = 24,
+    ) -> BiasCurves:
+        """The last biases of the runs that a filter finds, against a field: numbers with their spread, histograms on equal bins.
+
+            client.results.biases('spec.sae.kind = "prolu"', x="spec.sae.d_sae", by="none").to_arrow()
+
+        With `bins=0`, of all latents, they are numbers alone, of up to 50,000 runs. Raises Invalid.
+        """
+        body = BiasesRequest(filter=filter, x=x, by=by, latents=latents, bins=bins)
+        return BiasCurves(self._http.post("/v1/results:biases", BiasCurvesRead, body))
 
 
 def _question(

@@ -6,16 +6,18 @@ import builtins
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from prolu.client.bias_curves import BiasCurves
 from prolu.client.errors import WaitedTooLong
 from prolu.client.frontiers import Frontier
-from prolu.client.http import Http, path_id
+from prolu.client.http import Http, Params, path_id
 from prolu.client.keeping import Keeping
 from prolu.client.results import Results, SeedResults
 from prolu.client.runs import TERMINAL, Identity
 from prolu.client.specs import checked
 from prolu.client.wire import (
+    BiasCurvesRead,
     FrontierRead,
     PlacePatch,
     ResultRow,
@@ -175,6 +177,20 @@ class Sweeps(Keeping[SweepRead]):
         }
         params |= {"dominated": "true" if dominated else None}
         return Frontier(self._http.get(f"/v1/sweeps/{path_id(sweep)}/frontier", FrontierRead, params))
+
+    def biases(
+        self,
+        sweep: Identity,
+        x: str = "spec.sparsity.coefficient",
+        *,
+        by: str = "family",
+        latents: Literal["all", "alive", "dead"] = "all",
+        bins: int = 24,
+        filter: str = "",
+    ) -> BiasCurves:
+        """The last biases of its runs against a field, as `client.results.biases`. Raises NotFound, Invalid."""
+        params: Params = {"x": x, "by": by, "latents": latents, "bins": bins, "filter": filter or None}
+        return BiasCurves(self._http.get(f"/v1/sweeps/{path_id(sweep)}/biases", BiasCurvesRead, params))
 
     def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
         """The last bias statistics of every run that has any, by point; without histograms far less travels."""

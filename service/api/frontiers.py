@@ -57,12 +57,17 @@ def get_sweep_frontier(
     sweep_id: UUID,
     services: Parts,
     _: User,
-    x: Annotated[str, Query(max_length=200, description="Path of one number.")] = "metrics.l0",
-    y: Annotated[str, Query(max_length=200, description="Path of the other.")] = "metrics.fvu",
+    x: Annotated[str, Query(min_length=1, max_length=200, description="Path of one number.")] = "metrics.l0",
+    y: Annotated[str, Query(min_length=1, max_length=200, description="Path of the other.")] = "metrics.fvu",
     x_goal: Annotated[Goal | None, Query(description="Which way x is better, where that is not known of it.")] = None,
     y_goal: Annotated[Goal | None, Query(description="The same for y.")] = None,
     by: Annotated[
-        str, Query(max_length=200, description="What each frontier is of: `family`, the value of a path, or `none`.")
+        str,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="What each frontier is of: `family`, the value of a path, or `none`.",
+        ),
     ] = "family",
     seeds: Annotated[Seeds, Query(description="A point for each run, or for the mean over seeds.")] = "each",
     dominated: Annotated[bool, Query(description="Whether points that others better come along.")] = False,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prolu.client.wire import FrontierRequest
-from service.domain.axes import Axis, Division, axis, division
-from service.domain.filters import Condition, parse
+from prolu.client.wire import BiasesRequest, FrontierRequest
+from service.domain.axes import Axis, Division, axis, division, value_at
+from service.domain.filters import Column, Condition, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,18 @@ def frontier_question(request: FrontierRequest) -> FrontierQuestion:
         axis("y", request.y, request.y_goal),
         division("by", request.by),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BiasesQuestion:
+    """A request for biases against a field that makes sense."""
+
+    request: BiasesRequest
+    condition: Condition | None
+    x: Column
+    division: Division
+
+
+def biases_question(request: BiasesRequest) -> BiasesQuestion:
+    """Understand a request. Raises Misread, Unusable."""
+    return BiasesQuestion(request, parse(request.filter), value_at("x", request.x), division("by", request.by))

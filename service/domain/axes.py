@@ -63,6 +63,14 @@ def number_at(field: str, path: str) -> Column:
     return found
 
 
+def value_at(field: str, path: str) -> Column:
+    """The column of this path, which is a single value of any type. Raises Unusable."""
+    found = _at(field, path)
+    if not found.is_single:
+        raise Unusable(field, f"{path} is no single value, so nothing is divided by it; name a path below it.")
+    return found
+
+
 def axis(field: str, path: str, goal: Goal | None) -> Axis:
     """The number of this path and its goal: the given one, or that of a known metric. Raises Unusable."""
     found = number_at(field, path)
@@ -79,10 +87,7 @@ def division(field: str, by: str) -> Division:
         return Division(())
     if by == FAMILY:
         return Division(tuple(_at(field, path) for path in _OF_A_FAMILY))
-    found = _at(field, by)
-    if not found.is_single:
-        raise Unusable(field, f"{by} is no single value, so nothing is divided by it; name a path below it.")
-    return Division((found,))
+    return Division((value_at(field, by),))
 
 
 def _at(field: str, path: str) -> Column:

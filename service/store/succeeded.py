@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Text, select, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, Text, select, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -59,12 +59,15 @@ def succeeded(
     sweep_id: UUID | None,
     most: int,
     repeated: bool = False,
+    more: Sequence[ColumnElement[Any]] = (),
 ) -> Sequence[Row[Any]]:
     """`DESCRIBED` and the `columns` of the chosen runs, oldest first; if `repeated`, also what tells repetitions, and the seed.
 
+    `more` are columns of `findings` that come last.
+
     Raises Invalid if more than `most` are chosen.
     """
-    statement = chosen(columns, condition=condition, sweep_id=sweep_id, repeated=repeated)
+    statement = chosen(columns, condition=condition, sweep_id=sweep_id, repeated=repeated).add_columns(*more)
     rows = session.execute(statement.order_by(FINDINGS.c.run_id).limit(most + 1)).all()
     if len(rows) > most:
         raise Invalid(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prolu.client.histograms import bar, common_edges, rebin, sparkline
+from prolu.client.histograms import bar, sparkline
+from prolu.spec.binning import common_edges, rebin
 from prolu.spec.report import Distribution, Histogram
 
 

@@ -10,18 +10,20 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli.bias_curves import against_a_field
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.offline import ask, located, require_torch
 from prolu.client.cli.output import note, number, out, percent, print_json, short, state, table, user_text
 from prolu.client.cli.places import check_place, writing
-from prolu.client.cli.references import find
+from prolu.client.cli.references import LAST, find
 from prolu.client.client import Client
-from prolu.client.histograms import bar, common_edges, rebin, sparkline
+from prolu.client.histograms import bar, sparkline
 from prolu.client.levels import in_words, value_of
 from prolu.client.plots.distributions import Population, population_of
 from prolu.client.trained import counts, was_trained
 from prolu.client.wire import BiasSnapshotRead
+from prolu.spec.binning import common_edges, rebin
 from prolu.spec.report import BiasPopulation, BiasSnapshot
 
 _SPARK_BINS = 32
@@ -33,7 +35,7 @@ _MOST_ROWS = 12
 def biases(
     reference: Annotated[
         str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")
-    ] = "last",
+    ] = LAST,
     population: Annotated[
         Population, typer.Option("--latents", help="Which latents: all, or the alive or the dead alone.")
     ] = "all",
@@ -46,6 +48,19 @@ def biases(
         typer.Option("--recompute", help="Compute them again from the files of a checkpoint, given by id or folder."),
     ] = False,
     step: Annotated[int | None, typer.Option(help="Step of the run's checkpoint; with --recompute.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="PATH", help="Tell those of a sweep's runs against a field, over seeds."),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="With --against, what to tell apart: `family`, a path, or `none`.")
+    ] = "family",
+    filter_: Annotated[
+        str,
+        typer.Option(
+            "--filter", "-f", help="With --against, only runs that this filter finds, of all if no ID is given."
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the biases of a run over training, or of a sweep's runs at their ends: share below zero, quantiles, slack."""
@@ -55,6 +70,11 @@ def biases(
         raise BadInput("--step chooses a checkpoint; add --recompute.")
     check_picture(plot)
     check_place("--plot", plot)
+    if against is not None:
+        against_a_field(reference, against, by, filter_, population, plot, as_json=as_json)
+        return
+    if filter_:
+        raise BadInput("--filter chooses runs to compare; say by --against which field they are told against.")
     if recompute:
         _recompute(reference, step, population, plot, as_json=as_json)
         return

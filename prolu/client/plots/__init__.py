@@ -2,6 +2,7 @@
 
     bias_figure        per variant: biases over training at its lowest and highest level, and at the end for each
     run_bias_figure    one run: biases over training, alive and dead at the end, against firing frequency, and their change
+    bias_curve_figure  biases against any field, a line per family
     level_figure       a sweep: share of negative biases, quantiles and slack against the level, and histograms
     frontier_figure    L0 against CE loss score and FVU, a Pareto line per variant, error bars over seeds
     pareto_figure      any two numbers against each other, a Pareto line per family
@@ -13,6 +14,7 @@ people tell apart; those of levels are viridis, which also greys well.
 """
 
 from prolu.client.plots.alignment import alignment_figure
+from prolu.client.plots.bias_curves import bias_curve_figure
 from prolu.client.plots.biases import BiasSeries, bias_figure, biases_of_run, biases_of_sweep
 from prolu.client.plots.frontier import frontier_figure
 from prolu.client.plots.pareto import pareto_figure
@@ -25,6 +27,7 @@ __all__ = [
     "ENDINGS",
     "BiasSeries",
     "alignment_figure",
+    "bias_curve_figure",
     "bias_figure",
     "biases_of_run",
     "biases_of_sweep",

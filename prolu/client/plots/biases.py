@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prolu.client.client import Client
-from prolu.client.histograms import common_edges
 from prolu.client.levels import in_words, level_of, value_of
 from prolu.client.plots.distributions import (
     BINS,
@@ -23,6 +22,7 @@ from prolu.client.plots.distributions import (
 from prolu.client.plots.style import STYLE, caption, pyplot
 from prolu.client.trained import counts
 from prolu.client.wire import BiasSnapshotRead, SparsityLevel
+from prolu.spec.binning import common_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

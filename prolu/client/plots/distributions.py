@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from prolu.client.histograms import rebin
 from prolu.client.levels import in_words, value_of
 from prolu.client.plots.style import PALETTE, shade
 from prolu.client.wire import BiasSnapshotRead, SparsityLevel
+from prolu.spec.binning import rebin
 from prolu.spec.report import BiasPopulation, BiasStatistics
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prolu.client.histograms import common_edges, rebin
 from prolu.client.levels import in_words
 from prolu.client.plots.biases import BiasSeries
 from prolu.client.plots.distributions import (
@@ -20,6 +19,7 @@ from prolu.client.plots.distributions import (
 )
 from prolu.client.plots.style import PALETTE, STYLE, caption, pyplot
 from prolu.client.wire import BiasSnapshotRead
+from prolu.spec.binning import common_edges, rebin
 from prolu.spec.report import BiasPopulation, JointHistogram
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prolu.client.histograms import common_edges
 from prolu.client.levels import axis_label
 from prolu.client.plots.distributions import (
     BIAS_AXIS,
@@ -20,6 +19,7 @@ from prolu.client.plots.distributions import (
 )
 from prolu.client.plots.style import STYLE, caption, colour, line, marker, pyplot, stretch
 from prolu.client.wire import SparsityLevel, SweepBiasRead
+from prolu.spec.binning import common_edges
 from prolu.spec.report import BiasPopulation
 
 if TYPE_CHECKING:

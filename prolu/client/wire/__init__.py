@@ -21,6 +21,10 @@ Knows the job language and nothing of HTTP, SQL or torch.
 
 from prolu.client.wire.base import Page
 from prolu.client.wire.comparing import (
+    BiasCurve,
+    BiasCurvePoint,
+    BiasCurvesRead,
+    BiasesRequest,
     FrontierAxis,
     FrontierFamily,
     FrontierPoint,
@@ -30,6 +34,7 @@ from prolu.client.wire.comparing import (
     Seeds,
     SeriesRead,
     SeriesRequest,
+    Spread,
 )
 from prolu.client.wire.keeping import (
     CheckpointPatch,
@@ -105,7 +110,11 @@ __all__ = [
     "AttemptOutcome",
     "AttemptRead",
     "AuditRead",
+    "BiasCurve",
+    "BiasCurvePoint",
+    "BiasCurvesRead",
     "BiasSnapshotRead",
+    "BiasesRequest",
     "Cause",
     "CheckpointPatch",
     "CheckpointRead",
@@ -168,6 +177,7 @@ __all__ = [
     "SharesRead",
     "SharingRequest",
     "SparsityLevel",
+    "Spread",
     "SweepBiasRead",
     "SweepCreate",
     "SweepExtend",

@@ -1,4 +1,4 @@
-"""Runs against each other: the Pareto frontier of each family, series of metrics."""
+"""Runs against each other: the Pareto frontier of each family, series of metrics, biases against a field."""
 
 from __future__ import annotations
 
@@ -141,3 +141,72 @@ class SeriesRead(Wire):
 
     series: list[MetricSeries]
     """By run as asked for (the newest first, by filter), then by metric and split; without those of which nothing is known."""
+
+
+class BiasesRequest(Request):
+    """Which runs, against what their biases are told, and how they are divided."""
+
+    filter: FilterText = ""
+    """Which runs, in the filter language; by default all. Only those that succeeded and are not superseded count."""
+    x: Path = "spec.sparsity.coefficient"
+    """Path of what the biases are told against: a number, a text or a flag."""
+    by: Path = "family"
+    """What each curve is of: a `family` (kind of autoencoder and its gradient), the runs of one value of a path, or `none`."""
+    latents: Literal["all", "alive", "dead"] = "all"
+    """Which latents."""
+    bins: Annotated[int, Field(ge=0, le=200)] = 24
+    """Bins of the histograms; 0 leaves them out, which takes far less reading."""
+
+
+class Spread(Wire):
+    """A number over several runs."""
+
+    mean: float
+    """Arithmetic mean."""
+    std: float | None
+    """Sample standard deviation; null for one run, where it is unknown."""
+    low: float
+    """Smallest."""
+    high: float
+    """Largest."""
+    n: int
+    """Runs that have the number."""
+
+
+class BiasCurvePoint(Wire):
+    """The biases of the runs of a family at one value."""
+
+    x: bool | int | float | str | None
+    """The value; null of runs that have none there."""
+    run_ids: list[UUID]
+    """The runs, oldest first: repetitions with other seeds, and whatever else differs between them."""
+    numbers: dict[str, Spread]
+    """fraction_negative, fraction_zero, fraction_positive, mean, std, min, max and median of b_enc in the last snapshots."""
+    shares: list[float]
+    """Share of the latents in each bin of `edges`, as a mean over the runs; empty without bins."""
+
+
+class BiasCurve(Wire):
+    """The biases of a family against the values."""
+
+    family: str | None
+    """Kind and gradient, or the value of the path; null where runs have none there, or where nothing divides them."""
+    points: list[BiasCurvePoint]
+    """By rising value."""
+
+
+class BiasCurvesRead(Wire):
+    """Bias statistics against a field."""
+
+    x: str
+    """Path of the field."""
+    by: str
+    """What each curve is of."""
+    latents: Literal["all", "alive", "dead"]
+    """Which latents."""
+    edges: list[float]
+    """Edges of all histograms, equally spaced over all biases; empty without bins."""
+    curves: list[BiasCurve]
+    """By name."""
+    left_out: int
+    """Runs that succeeded without a snapshot after the first step."""

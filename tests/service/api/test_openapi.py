@@ -49,6 +49,8 @@ PATHS = {
     "/v1/sweeps/{sweep_id}/frontier": {"get"},
     "/v1/results:frontier": {"post"},
     "/v1/results:series": {"post"},
+    "/v1/results:biases": {"post"},
+    "/v1/sweeps/{sweep_id}/biases": {"get"},
     "/v1/checkpoints/{checkpoint_id}": {"get", "patch", "delete"},
     "/v1/checkpoints/{checkpoint_id}/download": {"get", "head"},
     "/v1/queue": {"get"},
