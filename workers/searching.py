@@ -55,7 +55,12 @@ class Searcher:
 
     def _answer(self, question: Question) -> bool:
         """Add a trial. False where its owner has too many runs waiting: there will be room later."""
-        asked = ask(question.search, question.sweep.base, question.trials)
+        try:
+            asked = ask(question.search, question.sweep.base, question.trials)
+        except Exception:  # of somebody else's library, with one user's space: no reason to hold up the whole queue
+            log.exception("sampler_failed", sweep_id=str(question.sweep_id), trial=question.number)
+            with self._database.begin() as session:
+                return searches.pause(session, question.sweep_id)
         point, message = _point(question, asked)
         try:
             with self._database.begin() as session:

@@ -72,4 +72,39 @@ SWEEPS: dict[str, Any] = {
             }
         },
     },
+    "random": {
+        "summary": "Twelve draws and their three levels of width, of which bad ones end early",
+        "value": {
+            "spec": {
+                "name": "draws",
+                "base": {**_TOY, "training": {**_TOY["training"], "evaluate_every_steps": 100}},
+                "grid": {"sae.d_sae": {"kind": "geometric", "start": 128, "factor": 2, "count": 3}},
+                "random": {
+                    "count": 12,
+                    "space": {"sparsity.coefficient": {"kind": "log_uniform", "low": 0.0001, "high": 0.01}},
+                },
+                "early_stopping": {"kind": "asha", "metric": "fvu", "goal": "minimize", "min_steps": 100},
+            },
+            "reuse": True,
+        },
+    },
+    "search": {
+        "summary": "A search for the front of L0 and FVU, two points at a time",
+        "value": {
+            "spec": {
+                "name": "front",
+                "base": _TOY,
+                "search": {
+                    "kind": "motpe",
+                    "trials": 40,
+                    "parallel": 2,
+                    "objectives": [{"metric": "l0", "goal": "minimize"}, {"metric": "fvu", "goal": "minimize"}],
+                    "space": {
+                        "sparsity.coefficient": {"kind": "log_uniform", "low": 0.0001, "high": 0.03},
+                        "sae.kind": {"kind": "choice", "values": ["prolu", "relu"]},
+                    },
+                },
+            }
+        },
+    },
 }

@@ -14,6 +14,8 @@ from service.store import inputs, nodes
 
 # A preview explains so many refusals; each may have taken a look-up.
 _MOST_REFUSALS = 50
+# And shows so many first points of a search, each of which a sampler has to think about.
+_MOST_ASKED_FIRST = 20
 
 
 def expanded(spec: SweepSpec) -> list[Point]:
@@ -35,15 +37,18 @@ def probed(spec: SweepSpec) -> list[Point]:
 
 
 def asked_first(spec: SweepSpec) -> list[Point]:
-    """Give the points that a search would ask for before it knows any result; none of any other sweep. Raises Invalid."""
+    """Give points that a search would ask for before it knows any result, at most 20; none of any other sweep. Raises Invalid."""
     if spec.search is None:
         return []
     probed(spec)
     search, trials, points = spec.search, list[Trial](), []
-    for number in range(min(search.parallel, search.trials)):
+    for number in range(min(search.parallel, search.trials, _MOST_ASKED_FIRST)):
         answer = ask(search, spec.base, trials)
         trials.append(Trial(number, "open", answer.params, answer.distributions, answer.attributes))
-        points.append(build(spec, number, None, answer.settings()))
+        try:
+            points.append(build(spec, number, None, answer.settings()))
+        except SpecError as error:
+            raise invalid(error.mistakes, "spec") from None
     return points
 
 

@@ -13,6 +13,7 @@ from service.domain.errors import Invalid
 from service.domain.search import ask
 from service.store import extension, searches, successors, wishes
 from service.store.live import LiveAttempt, live
+from service.store.models import TrialRow
 from service.store.successors import Again
 from tests.workers.fake_cluster import FakeActor
 from tests.workers.lab import Lab, progress
@@ -222,3 +223,16 @@ def test_a_search_whose_owner_may_not_have_more_runs_waiting_asks_when_there_is_
     assert len(asked(lab, sweep_id)) == 1
     lab.tick()
     assert len(asked(lab, sweep_id)) == 2, "the first one trains, and no longer waits"
+
+
+def test_a_sampler_that_fails_pauses_its_search_and_holds_up_nobody_else(lab: Lab) -> None:
+    sweep_id = submit(lab, searching("tpe", trials=5, parallel=2))
+    lab.cluster.cpus = 8
+    lab.tick()
+    with lab.database.begin() as session:
+        session.get_one(TrialRow, (sweep_id, 0)).distributions = {"sae.d_sae": "of a later version"}
+        session.get_one(TrialRow, (sweep_id, 1)).state = "failed"
+    other = lab.submit()
+    lab.tick(2)
+    assert state(lab, sweep_id) == "paused"
+    assert lab.state(other) in ("starting", "running")

@@ -63,7 +63,7 @@ class SweepRead(Wire):
     preemptible: bool
     """Whether its runs may be stopped to make room for others, as last set for all of them."""
     count: int
-    """Number of runs."""
+    """Number of runs; of a search, of those that there are so far."""
     states: dict[RunState, int]
     """Number of runs by state; of a point that was tried again, the latest run counts."""
     tags: list[str]

@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from service.domain.planning import Policy
-from service.store import audit, lists, queue, situation
+from service.store import audit, lists, queue, reuse, situation
 from service.store.db import Database
 
 ASKED: dict[str, Callable[[Session], Any]] = {
@@ -22,6 +22,7 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     "live": queue.live,
     "reap": queue.reap,
     "settle": queue.settle,
+    "what is finished elsewhere": lambda session: reuse.finished(session, ["a" * 64, "b" * 64]),
     "the live runs": lists.live_runs,
     "the newest runs": lambda session: lists.runs(session, limit=100, cursor=None),
     "the newest runs of an owner": lambda session: lists.runs(session, owner="ada", limit=100, cursor=None),
