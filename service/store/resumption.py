@@ -31,14 +31,22 @@ def beginnings(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, Beginnin
             RunRow.id.in_(run_ids), RunRow.begins_with.is_not(None), ~_found_bad(RunRow.id, RunRow.begins_with)
         )
     )
-    own = session.execute(
-        select(CheckpointRow.run_id, CheckpointRow.path, CheckpointRow.step)
+    furthest = (
+        select(CheckpointRow.id)
         .where(
-            CheckpointRow.run_id.in_(run_ids),
+            CheckpointRow.run_id == RunRow.id,
             CheckpointRow.deleting_since.is_(None),
             ~_found_bad(CheckpointRow.run_id, CheckpointRow.path),
         )
-        .order_by(CheckpointRow.run_id, CheckpointRow.step, CheckpointRow.epoch)
+        .order_by(CheckpointRow.step.desc(), CheckpointRow.epoch.desc())
+        .limit(1)
+        .correlate(RunRow)
+        .scalar_subquery()
+    )
+    own = session.execute(
+        select(CheckpointRow.run_id, CheckpointRow.path, CheckpointRow.step)
+        .join(RunRow, CheckpointRow.id == furthest)
+        .where(RunRow.id.in_(run_ids))
     )
     found = {row.id: Beginning(row.begins_with, row.begins_at_step) for row in inherited}
     return found | {row.run_id: Beginning(row.path, row.step) for row in own}
