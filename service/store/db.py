@@ -215,9 +215,14 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _prepare_postgresql(connection: psycopg.Connection[Any], _: Any) -> None:
-    """Plan each statement for the values it comes with: a plan for any value reads all runs to find that none has failed."""
+    """Plan each statement for the values it comes with: a plan for any value reads all runs to find that none has failed.
+
+    Nothing here runs for so long that compiling it first would pay, and cursors are read to their end.
+    """
     connection.autocommit = True
     connection.execute("SET plan_cache_mode = force_custom_plan")
+    connection.execute("SET jit = off")
+    connection.execute("SET cursor_tuple_fraction = 1")
     connection.autocommit = False
 
 
