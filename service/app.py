@@ -12,6 +12,7 @@ from prolu import __version__
 from service.api import (
     audit,
     checkpoints,
+    comparisons,
     curves,
     downloads,
     events,
@@ -121,6 +122,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         frontiers.router,
         series.router,
         curves.router,
+        comparisons.router,
         logs.router,
         events.router,
         metrics.router,

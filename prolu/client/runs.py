@@ -19,6 +19,8 @@ from prolu.client.wire import (
     BiasSnapshotRead,
     CheckpointRead,
     CloneRequest,
+    CompareRequest,
+    ComparisonRead,
     DiagnosticsRead,
     EventRead,
     ExplainRead,
@@ -178,6 +180,14 @@ class Runs(Keeping[RunRead]):
             "points": points,
         }
         return [*self._http.pages(f"/v1/runs/{path_id(run)}/metrics", MetricRead, params)]
+
+    def compare(self, *runs: Identity, bins: int = 24) -> ComparisonRead:
+        """Two to ten runs beside the first: where their specs differ, metrics with differences, biases on common bins.
+
+        Raises NotFound, Invalid.
+        """
+        body = CompareRequest(run_ids=[UUID(path_id(run)) for run in runs], bins=bins)
+        return self._http.post("/v1/runs:compare", ComparisonRead, body)
 
     def bias_statistics(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:
         """The statistics of the encoder biases, by step; all snapshots, or the `last` so many."""

@@ -60,12 +60,12 @@ def _point(x: Value, runs: Sequence[Seen], edges: Sequence[float]) -> BiasCurveP
         x=x,
         run_ids=[run.run_id for run in runs],
         numbers={name: spread([run.numbers[name] for run in runs if name in run.numbers]) for name in names},
-        shares=_shares([run.biases for run in runs if run.biases is not None], edges) if edges else [],
+        shares=shares([run.biases for run in runs if run.biases is not None], edges) if edges else [],
     )
 
 
-def _shares(distributions: Sequence[Distribution], edges: Sequence[float]) -> list[float]:
-    """Each run counts alike, however wide it is; sets without a latent do not count."""
+def shares(distributions: Sequence[Distribution], edges: Sequence[float]) -> list[float]:
+    """The share of latents in each bin, as a mean: each run counts alike, however wide; sets without a latent do not count."""
     filled = [(one, sum(one.histogram.counts)) for one in distributions if sum(one.histogram.counts)]
     binned = [[count / total for count in rebin(one, edges)] for one, total in filled]
     return [math.fsum(column) / len(binned) for column in zip(*binned, strict=True)]

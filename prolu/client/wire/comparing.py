@@ -1,14 +1,16 @@
-"""Runs against each other: the Pareto frontier of each family, series of metrics, biases against a field."""
+"""Runs against each other: the Pareto frontier of each family, series of metrics, biases against
+a field, and a few runs side by side."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.results import SeedEstimate, SparsityLevel
+from prolu.client.wire.runs import RunState
 from prolu.spec.pareto import Goal
 
 FilterText = Annotated[str, Field(max_length=4000)]
@@ -210,3 +212,69 @@ class BiasCurvesRead(Wire):
     """By name."""
     left_out: int
     """Runs that succeeded without a snapshot after the first step."""
+
+
+class CompareRequest(Request):
+    """Which runs to lay side by side."""
+
+    run_ids: Annotated[list[UUID], Field(min_length=2, max_length=10)]
+    """The runs, each once; all are compared with the first."""
+    bins: Annotated[int, Field(ge=0, le=200)] = 24
+    """Bins of the histograms of biases; 0 leaves them out."""
+
+
+class ComparedRun(Wire):
+    """A run among others."""
+
+    id: UUID
+    """Identity."""
+    name: str
+    """Label."""
+    owner: str
+    """Who submitted it."""
+    state: RunState
+    """Where it is in its life."""
+
+
+class SpecDifference(Wire):
+    """A place of the spec where the runs are not all alike."""
+
+    path: str
+    """The place, in the filter language."""
+    values: list[Any]
+    """What stands there, by run; null also where a run's kind of part has no such place."""
+
+
+class MetricComparison(Wire):
+    """A number of each run."""
+
+    path: str
+    """Its path: a final metric, or a number of the biases."""
+    values: list[float | None]
+    """By run; null where a run has none."""
+    differences: list[float | None]
+    """Each value minus the first run's; null where either is missing."""
+
+
+class ComparedBiases(Wire):
+    """The distribution of b_enc in the last snapshot of a run."""
+
+    step: int
+    """Step of the snapshot."""
+    shares: list[float]
+    """Share of the latents in each bin."""
+
+
+class ComparisonRead(Wire):
+    """Runs side by side; every list by run is in the order in which they were named."""
+
+    runs: list[ComparedRun]
+    """The runs."""
+    spec: list[SpecDifference]
+    """Where their specs differ, in the order of the language; names apart, which label and train nothing."""
+    numbers: list[MetricComparison]
+    """Final metrics, then numbers of the biases, that any of them has."""
+    edges: list[float]
+    """Edges of all histograms of biases; empty without bins, or if no run has a snapshot."""
+    biases: list[ComparedBiases | None]
+    """By run; null without a snapshot after the first step."""

@@ -51,6 +51,7 @@ PATHS = {
     "/v1/results:series": {"post"},
     "/v1/results:biases": {"post"},
     "/v1/sweeps/{sweep_id}/biases": {"get"},
+    "/v1/runs:compare": {"post"},
     "/v1/checkpoints/{checkpoint_id}": {"get", "patch", "delete"},
     "/v1/checkpoints/{checkpoint_id}/download": {"get", "head"},
     "/v1/queue": {"get"},
