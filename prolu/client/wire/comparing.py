@@ -11,6 +11,7 @@ from pydantic import Field
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.results import SeedEstimate, SparsityLevel
 from prolu.client.wire.runs import RunState
+from prolu.spec.base import Flag
 from prolu.spec.pareto import Goal
 
 FilterText = Annotated[str, Field(max_length=4000)]
@@ -36,7 +37,7 @@ class FrontierRequest(Request):
     """What each frontier is of: a `family` (kind of autoencoder and its gradient), the runs of one value of a path, or `none`."""
     seeds: Seeds = "each"
     """A point for each run, or for the mean of runs that differ in `training.seed` (and name and limits) alone."""
-    dominated: bool = False
+    dominated: Flag = False
     """Whether points that others of their family better come along."""
 
 

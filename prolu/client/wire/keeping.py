@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.submitting import PlacePatch
-from prolu.spec.base import Integer, refusal
+from prolu.spec.base import Flag, Integer, refusal
 from prolu.spec.text import Note, Tag
 
 KeepReason = Literal["pinned", "needed", "referred", "final", "last", "best"]
@@ -38,9 +38,9 @@ class PruneRequest(Request):
     """Of each run, keep the latest so many; 0 by default."""
     keep_best: KeepBest | None = None
     """Keep the best by a metric; by default none for that."""
-    keep_final: bool = True
+    keep_final: Flag = True
     """Keep the last checkpoint of each run that reached its end; true by default."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """Only say what would be deleted, and delete nothing; false by default."""
 
 
@@ -107,9 +107,9 @@ class DecisionPatch(PlacePatch):
     """What it is filed under, each tag a `key` or `key:value`, in place of all that it had; at most 50."""
     note: Note | None = None
     """What is to be said of it, in Markdown; empty takes away what was said."""
-    pinned: bool | None = None
+    pinned: Flag | None = None
     """Whether its checkpoints are kept whatever a policy of deletion says."""
-    archived: bool | None = None
+    archived: Flag | None = None
     """Whether lists leave it out unless they are asked for the archive; only what has ended can be archived."""
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ class DecisionPatch(PlacePatch):
 class CheckpointPatch(Request):
     """Change what is decided of a checkpoint; what is left out stays."""
 
-    pinned: bool | None = None
+    pinned: Flag | None = None
     """Whether it is kept whatever a policy of deletion says."""
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ class RunCreate(Request):
     """Goes before priority: low, normal (the default) or high, which only administrators may ask for."""
     preemptible: Flag = False
     """Whether it may be stopped and put back into the queue to make room for others; false by default."""
-    reuse: bool = False
+    reuse: Flag = False
     """Whether to refer to an identical finished run, if there is one, instead of training again; false by default."""
 
 
@@ -43,7 +43,7 @@ class SweepCreate(Request):
     """Of every run of the sweep; goes before priority: low, normal (the default) or high, for administrators only."""
     preemptible: Flag = False
     """Whether its runs may be stopped and put back into the queue to make room for others; false by default."""
-    reuse: bool = False
+    reuse: Flag = False
     """Whether points refer to identical finished runs, where there are any, instead of training again; false by default."""
 
 
@@ -104,5 +104,5 @@ class SweepExtend(Request):
 
     spec: SweepSpec
     """The sweep as it shall be: all its present points, in any order, and new ones; of a search, more trials."""
-    reuse: bool = False
+    reuse: Flag = False
     """Whether new points refer to identical finished runs, where there are any; false by default."""
