@@ -23,6 +23,7 @@ from tests.service.store.operations import (
     order,
     run_of,
     run_together,
+    see,
     state,
     submit,
     wait_out,
@@ -54,6 +55,7 @@ def test_a_sweep_enters_the_queue_in_the_order_of_its_points(database: Database,
 def test_a_saturated_sweep_does_not_hide_the_runs_behind_it(database: Database, owner_id: UUID) -> None:
     spec = sweep_spec(5, max_concurrent=1)
     with database.begin() as session:
+        see(session, NodeRead(name="n", cpus=8, gpus=0, memory_gb=64))
         queue.submit_sweep(session, owner_id=owner_id, spec=spec, points=expand(spec), priority=50)
     behind = submit(database, owner_id)
     claim(database, order(database)[0])

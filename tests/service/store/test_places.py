@@ -110,7 +110,7 @@ def test_explain_names_the_node_that_a_run_avoids(database: Database, owner_id: 
     with database.read() as session:
         waits = explain(session, Planned(database, Policy()).view(), run_id).reason
     assert "Attempt 1 ended (not_started): nothing was heard of it" in waits
-    blocker = submit(database, owner_id, priority=90)
+    blocker = submit(database, owner_id, priority=90, limits={"run_seconds": 600})
     start(database, *[one for one in SMALL if (one.name,) != first.nodes])
     assert state(database, blocker) == "starting"
     with database.begin() as session:
