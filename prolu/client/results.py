@@ -70,7 +70,7 @@ class Results(Records, Sequence[ResultRow]):
         for row in self._rows:
             numbers = [shown(row.metrics.get(name)) for name in metrics]
             numbers += [_bias_cell(name, row.bias.get(name)) for name in biases]
-            table.add_row(*_place(row, self._rows, settings), coloured(row.state), *numbers)
+            table.add_row(*_place(row, self._rows, settings), _state(row), *numbers)
         return table
 
     def present(self, title: str | None = None, *, everything: bool = False) -> tuple[Table, str | None]:
@@ -190,6 +190,13 @@ def _bias_estimate(name: str, value: SeedEstimate | None) -> str:
     return percent_with_error(value) if name.startswith("fraction_") else with_error(value)
 
 
+def _state(row: ResultRow) -> str:
+    """The state, and whether the run was trained here, and to its end."""
+    if row.reused_from is not None:
+        return f"{coloured(row.state)} (reused)"
+    return "stopped early" if row.stopped_early is not None and row.state == "cancelled" else coloured(row.state)
+
+
 def _flat_run(row: ResultRow) -> dict[str, Any]:
     return {
         "run_id": str(row.run_id),
@@ -198,6 +205,8 @@ def _flat_run(row: ResultRow) -> dict[str, Any]:
         "variant": row.variant,
         "state": row.state,
         "step": row.step,
+        **({} if row.reused_from is None else {"reused_from": str(row.reused_from)}),
+        **({} if row.stopped_early is None else {"stopped_early": row.stopped_early}),
         **{f"spec.{name}": value for name, value in row.set.items()},
         **{f"metrics.{name}": value for name, value in row.metrics.items()},
         **{f"bias.{name}": value for name, value in row.bias.items()},

@@ -73,6 +73,7 @@ def test_the_command_submits_a_search_and_shows_its_trials(prolu: Prolu, search_
     assert status == OK
     assert out.count("complete") == 3
     assert "3 of 3 trials, 0 open; the search is ended" in err
+    assert "3 of 3 trials, 0 open; the search is ended" in prolu("show", "last")[1]
     _, out, _ = prolu("trials", "--front", "--json")
     assert all(trial["on_front"] for trial in json.loads(out))
 
@@ -91,6 +92,8 @@ def test_what_is_finished_elsewhere_is_told_and_reused_on_request(
     assert "4 runs, 3 finished elsewhere (--reuse)" in prolu("preview", sweep_file)[2]
     assert "3 of them are finished elsewhere; --reuse would not train those again" in prolu("sweep", sweep_file)[2]
     assert "with 4 runs, 3 of which refer to finished ones" in prolu("sweep", sweep_file, "--reuse")[2]
+    assert prolu("results")[1].count("(reused)") == 3
+    assert "3 of which refer to finished ones" in prolu("show", "last")[1]
     newest = client.sweeps.list()[0]
     assert (newest.reused, newest.states) == (3, {"queued": 1, "succeeded": 3})
     sources = {run.id for run in client.sweeps.runs(finished)}
@@ -104,5 +107,6 @@ def test_a_single_run_is_reused_from_the_command_line(prolu: Prolu, run_file: st
     desk.train(claim)
     status, _, err = prolu("submit", run_file, "--reuse")
     assert (status, f"refers to the finished run {first.id}" in err) == (OK, True)
+    assert f"{first.id}, an identical finished run" in prolu("show", "last")[1]
     assert client.runs.submit(RUN, reuse=True).reused_from == first.id
     assert client.runs.submit(RUN).reused_from is None

@@ -17,6 +17,7 @@ from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find, find_sweep
+from prolu.client.cli.searching import how_far
 from prolu.client.client import Client
 from prolu.client.columns import INTERVAL
 from prolu.client.errors import ProluError
@@ -205,8 +206,9 @@ def _print_sweep(client: Client, sweep: SweepRead) -> None:
             "name": user_text(sweep.name),
             "owner": user_text(sweep.owner),
             "submitted": f"{sweep.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(sweep.created_at)}), {_place(sweep)}",
-            "runs": _states(sweep),
-        },
+            "runs": _states(sweep) + (f", {sweep.reused} of which refer to finished ones" if sweep.reused else ""),
+        }
+        | ({} if sweep.search is None else {"search": how_far(sweep.search)}),
     )
     console.print(table(_RUN_COLUMNS, map(_run_cells, client.sweeps.runs(sweep.id)), yields="name"))
 
@@ -230,6 +232,10 @@ def _print_run(client: Client, run: RunRead) -> None:
         facts["superseded"] = "by a later run, which took its place"
     if run.cloned_from:
         facts["clone of"] = str(run.cloned_from)
+    if run.reused_from:
+        facts["results of"] = f"{run.reused_from}, an identical finished run"
+    if run.stopped_early:
+        facts["stopped"] = user_text(run.stopped_early)
     if run.failure_class:
         facts["failure"] = run.failure_class
     if run.message:

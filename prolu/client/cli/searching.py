@@ -38,7 +38,12 @@ def trials(
     }
     out().print(table(columns, [_cells(trial, len(names)) for trial in shown]))
     if sweep.search is not None:
-        note(_how_far(sweep.search))
+        note(how_far(sweep.search))
+
+
+def how_far(search: SearchRead) -> str:
+    """Say how far a search is."""
+    return f"{search.asked} of {search.trials} trials, {search.open} open; the search is {search.state}"
 
 
 def _cells(trial: TrialRead, objectives: int) -> tuple[str, ...]:
@@ -52,7 +57,3 @@ def _cells(trial: TrialRead, objectives: int) -> tuple[str, ...]:
         "" if trial.run_id is None else short(trial.run_id),
         user_text(settings),
     )
-
-
-def _how_far(search: SearchRead) -> str:
-    return f"{search.asked} of {search.trials} trials, {search.open} open; the search is {search.state}"
