@@ -11,7 +11,7 @@ from pydantic import Field
 from prolu.client.wire.base import Request, Wire
 from prolu.client.wire.results import SeedEstimate, SparsityLevel
 from prolu.client.wire.runs import RunState
-from prolu.spec.base import Flag
+from prolu.spec.base import Flag, Integer
 from prolu.spec.pareto import Goal
 
 FilterText = Annotated[str, Field(max_length=4000)]
@@ -112,11 +112,11 @@ class SeriesRequest(Request):
     """Metrics."""
     split: Literal["train", "held_out"] | None = None
     """Only training batches, or only evaluations."""
-    from_step: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    from_step: Annotated[Integer, Field(ge=0, lt=2**63)] | None = None
     """Not before this step."""
-    to_step: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    to_step: Annotated[Integer, Field(ge=0, lt=2**63)] | None = None
     """Not after this step."""
-    points: Annotated[int, Field(ge=5, le=5000)] = 200
+    points: Annotated[Integer, Field(ge=5, le=5000)] = 200
     """At most so many points of each series: both ends, and the smallest and largest value of equal spans of steps."""
 
 
@@ -157,7 +157,7 @@ class BiasesRequest(Request):
     """What each curve is of: a `family` (kind of autoencoder and its gradient), the runs of one value of a path, or `none`."""
     latents: Literal["all", "alive", "dead"] = "all"
     """Which latents."""
-    bins: Annotated[int, Field(ge=0, le=200)] = 24
+    bins: Annotated[Integer, Field(ge=0, le=200)] = 24
     """Bins of the histograms; 0 leaves them out, which takes far less reading."""
 
 
@@ -220,7 +220,7 @@ class CompareRequest(Request):
 
     run_ids: Annotated[list[UUID], Field(min_length=2, max_length=10)]
     """The runs, each once; all are compared with the first."""
-    bins: Annotated[int, Field(ge=0, le=200)] = 24
+    bins: Annotated[Integer, Field(ge=0, le=200)] = 24
     """Bins of the histograms of biases; 0 leaves them out."""
 
 
