@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {
     "data": {"kind": "synthetic", "d_in": 8},
     "sae": {"kind": "prolu", "d_sae": 16},
     "sparsity": {"kind": "l1", "coefficient": 0.001},
-    "training": {"steps": 100},
+    "training": {"steps": 100, "evaluate_every_steps": 10},
 }
 SPACE: dict[str, Any] = {
     "sparsity.coefficient": {"kind": "log_uniform", "low": 1e-4, "high": 1e-1},

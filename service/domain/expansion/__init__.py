@@ -7,7 +7,7 @@ refusals     what is wrong with a sweep before any point is made
 points       one point as a run
 """
 
-from service.domain.expansion.expand import MOST_POINTS, count, expand
+from service.domain.expansion.expand import MOST_POINTS, count, expand, refuse_unseen_stopping
 from service.domain.expansion.naming import describe
 from service.domain.expansion.points import Point, build, change, place_of_change
 from service.domain.expansion.settings import SEED, Location, Setting
@@ -24,4 +24,5 @@ __all__ = [
     "describe",
     "expand",
     "place_of_change",
+    "refuse_unseen_stopping",
 ]

@@ -43,6 +43,7 @@ def expand(sweep: SweepSpec) -> list[Point]:
         raise SpecError(first_at_each_place(mistakes))
     _refuse_dimensions_that_never_hold(parts, points)
     _refuse_repetition(points)
+    refuse_unseen_stopping(sweep, points)
     return points
 
 
@@ -52,6 +53,20 @@ def count(sweep: SweepSpec) -> int:
     if any(part.has_conditions for part in parts):
         return sum(1 for _ in _settings(sweep, parts))
     return sum(part.most for part in parts)
+
+
+def refuse_unseen_stopping(sweep: SweepSpec, points: Sequence[Point]) -> None:
+    """Raise SpecError where early stopping would judge evaluations and a point has none before its end: nothing would stop."""
+    rule = sweep.early_stopping
+    if rule is None or rule.split == "train":
+        return
+    for point in points:
+        if point.spec.training.evaluate_every_steps is None:
+            sentence = (
+                f"early_stopping.split is held_out, and {point} is evaluated only at its end; "
+                "set training.evaluate_every_steps in the base, or judge split train."
+            )
+            raise SpecError([Mistake(("early_stopping", "split"), sentence)])
 
 
 def _settings(sweep: SweepSpec, parts: Sequence[Alternative]) -> Iterator[tuple[Variant | None, list[Setting]]]:

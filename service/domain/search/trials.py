@@ -8,7 +8,7 @@ from typing import Any
 
 from prolu.client.wire import TrialState
 from prolu.spec import Choice, Distribution, Mistake, SearchSpec, SpecError, SweepSpec, canonical_json
-from service.domain.expansion import Point, Setting, build
+from service.domain.expansion import Point, Setting, build, refuse_unseen_stopping
 from service.domain.expansion.conditions import holds
 from service.domain.expansion.dimensions import space_in_order
 from service.domain.expansion.drawing import draw
@@ -81,6 +81,7 @@ def probes(sweep: SweepSpec, search: SearchSpec) -> list[Point]:
             break
     if mistakes:
         raise SpecError(first_at_each_place(mistakes))
+    refuse_unseen_stopping(sweep, list(points.values()))
     return list(points.values())
 
 

@@ -151,3 +151,13 @@ def test_a_sweep_with_conditions_is_counted_as_it_is_and_not_at_its_worst() -> N
     assert len(expand(sweep(grid=rare(4)))) == 400
     endless = rare(4) | {"data.seed": {"kind": "range", "start": 1, "stop": 200}}
     assert "has more than 10000 points" in refused(grid=endless).sentence
+
+
+def test_early_stopping_by_evaluations_that_nobody_makes_is_refused() -> None:
+    rule = {"kind": "asha", "metric": "fvu", "goal": "minimize", "min_steps": 5}
+    mistake = refused(early_stopping=rule)
+    assert mistake.pointer == "/early_stopping/split"
+    assert "set training.evaluate_every_steps in the base, or judge split train" in mistake.sentence
+    evaluated = {**BASE, "training": {"steps": 10, "evaluate_every_steps": 5}}
+    assert len(expand(sweep(base=evaluated, early_stopping=rule))) == 1
+    assert len(expand(sweep(early_stopping={**rule, "split": "train"}))) == 1
