@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     max_gpus_per_user: float | None = Field(default=None, gt=0)
     """GPUs that one user's runs may hold at once. Default: no limit."""
     max_queued_per_user: int | None = Field(default=None, ge=1)
-    """Runs of one user that may wait at once, if administrators set no other limit for them; more are refused. Default: no limit."""
+    """Runs of one user that may wait at once, unless administrators set another limit for them. Default: no limit."""
     max_requests_per_second: float | None = Field(default=None, gt=0)
     """Requests that one user may send each process of the API, per second in the long run; 429 beyond. Default: no limit."""
     request_burst: int = Field(default=200, ge=1)

@@ -97,7 +97,7 @@ def list_runs(
     cursor: LongCursor = None,
 ) -> Response:
     """Runs without their specs, the newest first unless `order_by` says otherwise."""
-    only: dict[str, Any] = {"states": state, "owner": owner, "sweep_id": sweep_id}
+    only: dict[str, Any] = {"states": state, "owner": owner, "sweep_id": sweep_id, "archived": archived}
     question = question_of(filter_, order_by) if filter_.strip() or order_by.strip() else None
     with services.database.read() as session:
         if question is None:

@@ -9,7 +9,6 @@ import pytest
 from prolu.client import (
     Client,
     Conflict,
-    ConnectionFailed,
     DownloadFailed,
     Invalid,
     NotFound,
