@@ -14,7 +14,6 @@ from statistics import mean
 from typing import Any
 
 from prolu.analysis.frontier import (
-    Better,
     FrontierDifference,
     Points,
     UncoveredRange,
@@ -24,6 +23,7 @@ from prolu.analysis.frontier import (
 )
 from prolu.client.results import Results
 from prolu.client.wire import SweepBiasRead
+from prolu.spec.pareto import Goal
 
 Rows = list[dict[str, Any]]
 BySeed = dict[int | None, Points]
@@ -41,7 +41,7 @@ METRICS = (
     "dead_fraction",
 )
 _PER_SETTING = ("l0", "ce_loss_score", "fvu", "shrinkage", "dead_fraction")
-_MEASURES: tuple[tuple[str, Better], ...] = (("ce_loss_score", "higher"), ("fvu", "lower"))
+_MEASURES: tuple[tuple[str, Goal], ...] = (("ce_loss_score", "higher"), ("fvu", "lower"))
 # Logarithms of what an autoencoder loses: the share of the variance, and that of the cross-entropy which ablation would cost.
 _LOSSES: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "fvu": lambda row: _log(row["fvu"]),

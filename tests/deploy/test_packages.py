@@ -24,6 +24,7 @@ PARTS = {"pydantic-core", "starlette"}
 EXTRAS = [
     ("prolu/client/plots/", {"demo"}),
     ("prolu/client/records.py", {"demo"}),
+    ("prolu/client/tables.py", {"demo"}),
     ("prolu/client", set()),
     ("prolu/spec", set()),
     ("prolu/__init__.py", set()),

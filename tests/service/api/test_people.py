@@ -272,6 +272,7 @@ def test_no_request_of_any_kind_brings_a_token_into_the_log_or_an_error(
 ) -> None:
     before, handlers, level = structlog.get_config(), logging.getLogger().handlers, logging.getLogger().level
     logs.configure(level="debug", style="text")
+    structlog.configure(cache_logger_on_first_use=False)  # or loggers would keep the stream that pytest closes
     try:
         with running_api(tmp_path) as api:
             made = api.post("/v1/tokens", {"name": "secret"}, Idempotency_Key="k")

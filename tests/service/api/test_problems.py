@@ -193,9 +193,10 @@ def test_an_unknown_verb_is_not_found(quick_api: Api, path: str) -> None:
 def test_an_unknown_query_parameter_is_named_with_the_known_ones(quick_api: Api) -> None:
     problem = problem_of(quick_api.get("/v1/runs", stat="queued", limt=1), 422, "invalid_request")
     assert problem.detail == (
-        "The query parameter 'stat' is not known here; did you mean 'state'? Known are cursor, limit, owner, state, sweep_id. "
+        "The query parameter 'stat' is not known here; did you mean 'state'? Known are "
+        "archived, cursor, filter, limit, order_by, owner, state, sweep_id. "
         "The query parameter 'limt' is not known here; did you mean 'limit'? "
-        "Known are cursor, limit, owner, state, sweep_id."
+        "Known are archived, cursor, filter, limit, order_by, owner, state, sweep_id."
     )
     assert [error.pointer for error in problem.errors] == ["query:stat", "query:limt"]
     assert " ".join(error.detail for error in problem.errors) == problem.detail

@@ -307,6 +307,6 @@ def test_a_token_is_asked_of_the_database_once_a_second_at_most(api: Api) -> Non
         assert api.get("/v1/me").status_code == 200
     assert len(asked) <= 1
     for _ in range(2):
-        assert api.http.get("/v1/me", headers={"Authorization": "Bearer nobody"}).status_code == 401
+        assert api.http.get("/v1/me", headers={"Authorization": f"Bearer prolu_{'n' * 43}"}).status_code == 401
     assert len(asked) >= 2, "who is unknown is asked for every time"
     event.remove(api.database.engine, "before_cursor_execute", remember)
