@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -90,26 +90,14 @@ def days(run: Candidate) -> float:
     return (NOW - run.waiting_since).total_seconds() / 86_400
 
 
-def place(one: tuple[Candidate, Score]) -> tuple[int, float, datetime, UUID]:
-    run, score = one
-    return -score.tier, -round(score.total, 6), run.waiting_since, run.run_id
-
-
-def naively(runs: list[Candidate], usage: dict[str, float], weights: dict[str, float]) -> list[tuple[UUID, Score]]:
-    """The order by its definition: before each place everybody's first is scored anew, and after it its user is charged."""
-    used, left, found = dict(usage), list(runs), []
-    while left:
-        standing = shares(used, weights)
-        scored = []
-        for user in {run.owner for run in left}:
-            own = [run for run in left if run.owner == user]
-            first = min(own, key=lambda run: (-run.tier, -(10.0 * run.priority + 1000 * days(run)), run.run_id))
-            fair = 2000 * standing[user].fair
-            scored.append((first, Score(first.tier, 10.0 * first.priority, fair, 1000 * min(days(first), 1.0))))
-        run, score = min(scored, key=place)
-        found.append((run.run_id, score))
-        left.remove(run)
-        used[run.owner] = used.get(run.owner, 0.0) + 900 * run.charge_per_second
+def firsts(left: list[Candidate], used: dict[str, float], weights: dict[str, float]) -> dict[str, tuple[UUID, Score]]:
+    """By the order's definition: each user's first run, scored anew."""
+    standing, found = shares(used, weights), {}
+    for user in {run.owner for run in left}:
+        own = [run for run in left if run.owner == user]
+        first = min(own, key=lambda run: (-run.tier, -(10.0 * run.priority + 1000 * days(run)), run.run_id))
+        fair = 2000 * standing[user].fair
+        found[user] = first.run_id, Score(first.tier, 10.0 * first.priority, fair, 1000 * min(days(first), 1.0))
     return found
 
 
@@ -132,8 +120,16 @@ def test_the_order_is_the_one_that_scoring_everybody_before_each_place_gives(
     ]
     usage = {name: used * chance.random() for name in names}
     weights = {name: chance.choice([1.0, 3.0]) for name in names}
-    found = list(ranked(Line(runs, now=NOW, by=Weights()), usage=usage, weights=weights, by=Weights()))
-    wanted = naively(runs, usage, weights)
-    assert [one.run.run_id for one in found] == [run_id for run_id, _ in wanted]
-    for one, (_, score) in zip(found, wanted, strict=True):
-        assert one.score == pytest.approx(score)
+    used, left = dict(usage), list(runs)
+    for one in ranked(Line(runs, now=NOW, by=Weights()), usage=usage, weights=weights, by=Weights()):
+        scored = firsts(left, used, weights)
+        run_id, score = scored[one.run.owner]
+        assert (one.run.run_id, one.score.tier) == (run_id, score.tier)
+        assert one.score.total == pytest.approx(score.total, abs=1e-6)
+        tier, best = max((each.tier, each.total) for _, each in scored.values())
+        assert (score.tier, score.total) >= (tier, best - 1e-6), (
+            "whose scores differ by less are equal but for rounding"
+        )
+        left.remove(one.run)
+        used[one.run.owner] = used.get(one.run.owner, 0.0) + 900 * one.run.charge_per_second
+    assert left == []
