@@ -127,21 +127,21 @@ class Http:
         response = self._send("GET", path, params=params, headers=headers, stream=True)
         if response.has_redirect_location:
             response = self._elsewhere(response, headers or {})
-        try:
+        with self._read(response, path):
             yield response
-        except httpx.TransportError as error:
-            raise ConnectionFailed(
-                f"The connection to {self.place.url} broke off in the middle of {path} ({error}); try again."
-            ) from error
-        finally:
-            response.close()
 
     @contextmanager
     def stream_answer(self, path: str, body: BaseModel, params: Params | None = None) -> Iterator[httpx.Response]:
         """POST a question whose answer is too long for memory. Raises ConnectionFailed too if it breaks off."""
         response = self._send("POST", path, params=params, content=body.model_dump_json(), stream=True)
-        try:
+        with self._read(response, path):
             yield response
+
+    @contextmanager
+    def _read(self, response: httpx.Response, path: str) -> Iterator[None]:
+        """Close the response in the end; say what was being read where it breaks off. Raises ConnectionFailed."""
+        try:
+            yield
         except httpx.TransportError as error:
             raise ConnectionFailed(
                 f"The connection to {self.place.url} broke off in the middle of {path} ({error}); try again."

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from prolu.client.wire import Page, ResultRow, RunState, SeedGroupRead, SparsityLevel, SweepBiasRead
+from prolu.client.wire import Page, ResultRow, RunState, SeedGroupRead, SweepBiasRead
 from prolu.spec.report import BiasPopulation, BiasStatistics, Histogram
 from service.domain.counterparts import counterparts, paired_differences
 from service.domain.errors import Invalid, WrongParameter
@@ -21,6 +21,7 @@ from service.domain.repeats import Group, by_seed, estimates
 from service.store import pages
 from service.store.lists import require_sweep
 from service.store.models import BiasSnapshotRow, RunRow
+from service.store.succeeded import level_of
 
 # Of the spec, which may be long, only what orders the runs of a variant.
 _LEVEL = (
@@ -75,7 +76,7 @@ def results_over_seeds(
     others = (
         {}
         if against is None
-        else counterparts(groups, _known(against, runs), level_of=lambda group: _level(group.runs[0]))
+        else counterparts(groups, _known(against, runs), level_of=lambda group: level_of(group.runs[0]))
     )
     if cursor is not None:
         (last,) = pages.decode(cursor, pages.BY_NUMBER)
@@ -128,7 +129,7 @@ def _result(row: Row[Any], biases: dict[UUID, dict[str, float]]) -> ResultRow:
         step=row.step,
         metrics=row.metrics or {},
         bias=biases.get(row.id, {}),
-        level=_level(row),
+        level=level_of(row),
         reused_from=row.reused_from,
         stopped_early=row.stopped_early,
     )
@@ -161,7 +162,7 @@ def _group(
         point=group.point,
         variant=group.variant,
         set=group.set,
-        level=_level(group.runs[0]),
+        level=level_of(group.runs[0]),
         seeds=group.seeds,
         run_ids=[run.id for run in group.runs],
         states=dict(states),
@@ -180,7 +181,7 @@ def _last_look(row: Row[Any], *, histograms: bool) -> SweepBiasRead:
         variant=row.variant,
         state=row.state,
         set=row.set,
-        level=_level(row),
+        level=level_of(row),
         step=row.at_step,
         tokens=row.tokens,
         statistics=statistics if histograms else _in_brief(statistics),
@@ -202,15 +203,6 @@ def _without_bins(population: BiasPopulation) -> BiasPopulation:
             "threshold": population.threshold.model_copy(update=empty),
         }
     )
-
-
-def _level(row: Row[Any]) -> SparsityLevel | None:
-    """A controller's target decides over the coefficient that it begins with."""
-    if row.k is not None:
-        return SparsityLevel(kind="k", value=row.k)
-    if row.target_l0 is not None:
-        return SparsityLevel(kind="target_l0", value=row.target_l0)
-    return None if row.coefficient is None else SparsityLevel(kind="coefficient", value=row.coefficient)
 
 
 def _last_biases(session: Session, runs: Sequence[Row[Any]]) -> dict[UUID, dict[str, float]]:

@@ -125,7 +125,7 @@ class _Points:
             for index, point in enumerate(points)
         ]
 
-    def choices(self, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[list[Setting]]:  # noqa: ARG002
+    def choices(self, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[list[Setting]]:  # noqa: ARG002 as every dimension is asked
         return iter(self._choices)
 
 
