@@ -24,10 +24,10 @@ from prolu.spec import Mistake
 from service.api.answers import written
 from service.api.asking import columns_for, question_of
 from service.api.context import Parts, Services, User
-from service.api.tables import MEDIA_TYPES, Format, shown, write
+from service.api.tables import MEDIA_TYPES, Format, shown, write_arrow, write_csv
 from service.domain.errors import Invalid, Unavailable
 from service.domain.filters import Column
-from service.store import querying
+from service.store import columnar, querying
 from service.store.querying import Question
 from service.store.stopping import Stop, Stopped
 
@@ -122,9 +122,13 @@ async def _file(
     file = tempfile.TemporaryFile()  # noqa: SIM115 closed when it is sent
 
     def make() -> int:
-        rows = querying.batches(services.database, question, columns, limit=body.limit, cursor=body.cursor, stop=stop)
-        with closing(rows):
-            write(kind, file, columns, rows)
+        asked = (services.database, question, columns)
+        if kind == "csv":
+            with closing(querying.batches(*asked, limit=body.limit, cursor=body.cursor, stop=stop)) as rows:
+                write_csv(file, columns, rows)
+        else:
+            with closing(columnar.record_batches(*asked, limit=body.limit, cursor=body.cursor, stop=stop)) as batches:
+                write_arrow(kind, file, columns, batches)
         return file.tell()
 
     if not _making.acquire(blocking=False):

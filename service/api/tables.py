@@ -1,4 +1,4 @@
-"""Rows into a file as CSV, as a stream of Arrow, or as Parquet: typed columns, a batch in memory at a time."""
+"""Rows into a file as CSV, and columns as a stream of Arrow or as Parquet: a batch in memory at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from prolu.client.wire.querying import text_cell
 from service.domain.filters import Column
+from service.store.columnar import schema_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Rows = Sequence[Sequence[Any]]
 Format = Literal["csv", "arrow", "parquet"]
@@ -22,25 +26,7 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 
 
-def write(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
-    """Write all rows to a file."""
-    if kind == "csv":
-        _write_csv(file, columns, batches)
-    else:
-        _write_arrow(kind, file, columns, batches)
-
-
-def shown(value: Any) -> Any:
-    """A value as JSON and CSV say it: times in RFC 3339."""
-    match value:
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case UUID():
-            return str(value)
-    return value
-
-
-def _write_csv(file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
+def write_csv(file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     """A header, then a line for each row (RFC 4180); nothing stands for null, and a formula is no formula (`text_cell`)."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     lines = csv.writer(text)
@@ -54,6 +40,35 @@ def _write_csv(file: IO[bytes], columns: Sequence[Column], batches: Iterable[Row
     text.detach()
 
 
+def write_arrow(
+    kind: Literal["arrow", "parquet"], file: IO[bytes], columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
+) -> None:
+    """All batches, which have the types of `schema_of`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = schema_of(columns)
+    if kind == "arrow":
+        opened = pa.ipc.new_stream(file, schema)
+    else:
+        # What was measured has few equal values: to look for them costs more than to write them.
+        repeated = [column.name for column in columns if column.source not in ("metrics", "bias")]
+        opened = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=repeated)
+    with opened as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def shown(value: Any) -> Any:
+    """A value as JSON and CSV say it: times in RFC 3339."""
+    match value:
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case UUID():
+            return str(value)
+    return value
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -64,32 +79,3 @@ _CELLS: dict[str, Callable[[Any], Any]] = {
     "identity": str,
     "boolean": lambda value: "true" if value else "false",
 }
-
-
-def _write_arrow(kind: Format, file: IO[bytes], columns: Sequence[Column], batches: Iterable[Rows]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {
-        "text": pa.string(),
-        "integer": pa.int64(),
-        "number": pa.float64(),
-        "boolean": pa.bool_(),
-        "time": pa.timestamp("us", tz="UTC"),
-        "identity": pa.string(),
-    }
-    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
-    opened = pa.ipc.new_stream(file, schema) if kind == "arrow" else pq.ParquetWriter(file, schema, compression="zstd")
-    with opened as writer:
-        for rows in batches:
-            writer.write_batch(_batch(columns, rows, schema))
-
-
-def _batch(columns: Sequence[Column], rows: Rows, schema: Any) -> Any:
-    import pyarrow as pa
-
-    arrays = []
-    for column, field, values in zip(columns, schema, zip(*rows, strict=True), strict=True):
-        plain = [None if value is None else str(value) for value in values] if column.kind == "identity" else values
-        arrays.append(pa.array(plain, type=field.type))
-    return pa.record_batch(arrays, schema=schema)

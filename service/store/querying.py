@@ -84,12 +84,29 @@ def batches(
 ) -> Generator[Sequence[Row[Any]]]:
     """All rows, or the first `limit`, some thousands at a time, as of one moment. Raises InvalidCursor, Stopped."""
     values = [value_of(column).label(f"value_{index}") for index, column in enumerate(columns)]
-    statement = question.picked(*values, columns=columns).where(question.beyond(cursor)).limit(limit)
+    statement = whole(question, values, columns, limit=limit, cursor=cursor)
+    return streamed(database, statement, rows=BATCH_ROWS, stop=stop)
+
+
+def whole(
+    question: Question,
+    values: Sequence[ColumnElement[Any]],
+    columns: Sequence[Column],
+    *,
+    limit: int | None,
+    cursor: str | None,
+) -> Select[Any]:
+    """`values`, which are of `columns`, of all rows after a cursor, or of the first `limit`. Raises InvalidCursor."""
+    return question.picked(*values, columns=columns).where(question.beyond(cursor)).limit(limit)
+
+
+def streamed(database: Database, statement: Select[Any], *, rows: int, stop: Stop) -> Generator[Sequence[Row[Any]]]:
+    """What a statement finds, so many rows at a time, as of one moment. Raises Stopped."""
     with (
         database.read() as session,
         stop.ends(session.connection()),
-        closing(session.connection().execution_options(yield_per=BATCH_ROWS).execute(statement)) as rows,
+        closing(session.connection().execution_options(yield_per=rows).execute(statement)) as found,
     ):
-        for some in rows.partitions():
+        for some in found.partitions():
             yield some
             stop.check()
