@@ -53,10 +53,10 @@ class Broken(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         assert isinstance(self._response.stream, httpx.SyncByteStream)
-        for place, piece in enumerate(self._response.stream):
-            if place == self._after:
-                raise httpx.ReadError("connection reset")
+        for place, piece in enumerate(self._response.stream, start=1):
             yield piece
+            if place == self._after:  # at once: the next piece may be a comment after a quarter of a minute
+                raise httpx.ReadError("connection reset")
 
     def close(self) -> None:
         self._response.close()
