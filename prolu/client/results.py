@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class Results(Records, Sequence[ResultRow]):
-    """Rows of a sweep's results, in the order of its points."""
+    """Rows of a sweep's results, in the order of its points, or as they come if they were `ordered` by something else."""
 
-    def __init__(self, rows: Sequence[ResultRow]) -> None:
-        self._rows = sorted(rows, key=lambda row: row.point)
+    def __init__(self, rows: Sequence[ResultRow], *, ordered: bool = False) -> None:
+        self._rows = [*rows] if ordered else sorted(rows, key=lambda row: row.point)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,7 +49,7 @@ class Results(Records, Sequence[ResultRow]):
     @overload
     def __getitem__(self, index: slice) -> Results: ...
     def __getitem__(self, index: int | slice) -> ResultRow | Results:
-        return Results(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+        return Results(self._rows[index], ordered=True) if isinstance(index, slice) else self._rows[index]
 
     def __iter__(self) -> Iterator[ResultRow]:
         return iter(self._rows)

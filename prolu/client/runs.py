@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
+from prolu.client.display import waiting
 from prolu.client.errors import WaitedTooLong
 from prolu.client.following import follow
-from prolu.client.http import Http, path_id
+from prolu.client.http import Http, Params, path_id
 from prolu.client.keeping import Keeping
 from prolu.client.specs import checked
 from prolu.client.wire import (
@@ -77,18 +78,28 @@ class Runs(Keeping[RunRead]):
 
     def list(
         self,
+        filter: str = "",
         *,
-        state: RunState | None = None,
+        order_by: str = "",
+        state: RunState | Sequence[RunState] | None = None,
+        owner: str | None = None,
         sweep: Identity | None = None,
         archived: bool = False,
         limit: int | None = None,
     ) -> builtins.list[RunSummary]:
-        """Runs, the newest first, without their specs; all of them unless `limit` says how many.
+        """Runs without their specs, the newest first unless `order_by` says otherwise; all of them unless `limit` says how many.
 
-        Those in the archive are left out, unless `archived` is true or their sweep is asked for.
+        `filter` and `order_by` are in the language of `client.results.query`; `state` is one state or several. Those in the
+        archive are left out, unless `archived` is true or their sweep is asked for. Raises Invalid.
         """
-        hidden = "true" if archived else None
-        params = {"state": state, "sweep_id": None if sweep is None else path_id(sweep), "archived": hidden}
+        params: Params = {
+            "filter": filter or None,
+            "order_by": order_by or None,
+            "state": [state] if isinstance(state, str) else [*state] if state else None,
+            "owner": owner,
+            "sweep_id": None if sweep is None else path_id(sweep),
+            "archived": "true" if archived else None,
+        }
         return [*self._http.pages("/v1/runs", RunSummary, params, limit)]
 
     def cancel(self, run: Identity) -> RunRead:
@@ -145,21 +156,26 @@ class Runs(Keeping[RunRead]):
         timeout_seconds: float | None = None,
         poll_seconds: float = 1.0,
         on_update: Callable[[RunRead], None] = lambda _run: None,
+        progress: bool = False,
     ) -> RunRead:
         """Return the run once it has succeeded, failed or been cancelled; tell `on_update` what every look shows.
 
-        Raises WaitedTooLong.
+        With `progress` a terminal or a notebook shows a bar meanwhile. An interrupt leaves the run running. Raises WaitedTooLong.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while True:
-            with self._http.patiently():
-                seen = self.get(run)
-            on_update(seen)
-            if seen.state in TERMINAL:
-                return seen
-            if deadline is not None and time.monotonic() >= deadline:
-                raise WaitedTooLong(f"Run {seen.id} is still {seen.state} after {timeout_seconds:g} s; wait longer.")
-            self._sleep(poll_seconds)
+        with waiting(self._http, f"Run {run}", f'client.runs.cancel("{run}")', progress=progress) as show:
+            while True:
+                with self._http.patiently():
+                    seen = self.get(run)
+                on_update(seen)
+                show([seen])
+                if seen.state in TERMINAL:
+                    return seen
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise WaitedTooLong(
+                        f"Run {seen.id} is still {seen.state} after {timeout_seconds:g} s; wait longer."
+                    )
+                self._sleep(poll_seconds)
 
     def metrics(
         self,

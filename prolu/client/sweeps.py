@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prolu.client.bias_curves import BiasCurves
+from prolu.client.display import waiting
 from prolu.client.errors import WaitedTooLong
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http, Params, path_id
@@ -140,9 +141,15 @@ class Sweeps(Keeping[SweepRead]):
         """What a searching sweep asked for, by number, what came of it, and which no other one beats. Raises Conflict."""
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/trials", TrialRead)]
 
-    def results(self, sweep: Identity) -> Results:
-        """One row per run: what was set, the final metrics, the last bias statistics."""
-        return Results([*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow)])
+    def results(self, sweep: Identity, filter: str = "", *, order_by: str = "", limit: int | None = None) -> Results:
+        """One row per run: what was set, the final metrics, the last bias statistics; by point unless `order_by` says otherwise.
+
+        `filter` and `order_by` are in the language of `client.results.query`, which has columns to choose too. Raises NotFound,
+        Invalid.
+        """
+        params = {"filter": filter or None, "order_by": order_by or None}
+        rows = [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow, params, limit)]
+        return Results(rows, ordered=bool(order_by))
 
     def results_over_seeds(self, sweep: Identity, *, against: str | None = None) -> SeedResults:
         """One row per group of runs that differ in `training.seed` alone: each number with its error and interval.
@@ -204,24 +211,28 @@ class Sweeps(Keeping[SweepRead]):
         timeout_seconds: float | None = None,
         poll_seconds: float = 1.0,
         on_update: Callable[[builtins.list[RunSummary]], None] = lambda _runs: None,
+        progress: bool = False,
     ) -> SweepRead:
         """Return the sweep once its runs have ended, and its search if it has one; tell `on_update` the runs at every look.
 
-        Raises WaitedTooLong.
+        With `progress` a terminal or a notebook shows bars meanwhile: one of the whole sweep, and one of each run that is worked
+        on, up to eight. An interrupt leaves the runs running. Raises WaitedTooLong.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while True:
-            with self._http.patiently():
-                runs = self.runs(sweep)
-            on_update(runs)
-            going = sum(run.state not in TERMINAL for run in runs)
-            if going == 0 and not _searches(found := self.get(sweep)):
-                return found
-            if deadline is not None and time.monotonic() >= deadline:
-                raise WaitedTooLong(
-                    f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
-                )
-            self._sleep(poll_seconds)
+        with waiting(self._http, f"Sweep {sweep}", f'client.sweeps.cancel("{sweep}")', progress=progress) as show:
+            while True:
+                with self._http.patiently():
+                    runs = self.runs(sweep)
+                on_update(runs)
+                show(runs)
+                going = sum(run.state not in TERMINAL for run in runs)
+                if going == 0 and not _searches(found := self.get(sweep)):
+                    return found
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise WaitedTooLong(
+                        f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
+                    )
+                self._sleep(poll_seconds)
 
 
 def _searches(sweep: SweepRead) -> bool:

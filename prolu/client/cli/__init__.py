@@ -6,13 +6,14 @@
     places       what may be written where
     references   from what people type (`last`, part of an id) to an id
     submitting   submit, sweep, schema
-    looking      ls, show, results, version
+    listing      ls, runs, sweeps
+    looking      show, results, version
     queueing     queue, explain, shares, nodes, drain, undrain
     sharing      share, unshare
     people       whoami, and the group user
     tokens       the group token
     auditing     audit
-    watching     watch
+    watching     watch, wait
     biases       biases
     diagnostics  diagnostics
     keeping      cancel, download

@@ -19,6 +19,7 @@ from prolu.client.cli import (
     filing,
     frontiers,
     keeping,
+    listing,
     looking,
     measuring,
     people,
@@ -68,9 +69,12 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     submitting.submit,
     submitting.sweep,
     submitting.preview,
-    looking.ls,
+    listing.ls,
+    listing.runs,
+    listing.sweeps,
     looking.show,
     watching.watch,
+    watching.wait,
     reading_logs.logs,
     queueing.queue,
     queueing.explain,
@@ -144,7 +148,9 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except OSError as error:
         return _end(FAILED, f"{error.filename or 'The system'}: {error.strerror or error}.")
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # what typer makes of KeyboardInterrupt
         return _end(INTERRUPTED, "interrupted; what was submitted goes on")
     return status if isinstance(status, int) else OK
 

@@ -1,9 +1,9 @@
-"""`prolu ls`, `show`, `results`, `version`: what is there."""
+"""`prolu show`, `results`, `version`: what is there."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 import yaml
@@ -14,6 +14,7 @@ from prolu.client.cli.asking import Asked, answer, check_places, refuse_together
 from prolu.client.cli.attempts import print_attempts
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
+from prolu.client.cli.listing import RUN_COLUMNS, counted, run_cells
 from prolu.client.cli.output import ago, note, number, out, print_json, short, size, state, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find, find_sweep
@@ -22,46 +23,12 @@ from prolu.client.client import Client
 from prolu.client.columns import INTERVAL
 from prolu.client.errors import ProluError
 from prolu.client.records import Records
-from prolu.client.wire import RunRead, RunState, RunSummary, SweepRead
+from prolu.client.wire import RunRead, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
 
-_RUN_COLUMNS = {
-    "id": "left",
-    "name": "left",
-    "owner": "left",
-    "state": "left",
-    "step": "right",
-    "l0": "right",
-    "fvu": "right",
-    "submitted": "right",
-}
 _WRITERS = {".parquet": Records.to_parquet, ".csv": Records.to_csv, ".json": Records.to_json}
-
-
-def ls(
-    sweeps: Annotated[bool, typer.Option("--sweeps", help="List sweeps instead of runs.")] = False,
-    state_: Annotated[str | None, typer.Option("--state", help="Only runs in this state.")] = None,
-    sweep: Annotated[str | None, typer.Option("--sweep", metavar="ID", help="Only runs of this sweep.")] = None,
-    archived: Annotated[bool, typer.Option("--archived", help="Show what is in the archive too.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List runs (or sweeps), the newest first."""
-    if state_ is not None and state_ not in get_args(RunState):
-        raise BadInput(f"--state must be one of {', '.join(get_args(RunState))}; got {state_!r}.")
-    with connect() as client:
-        if sweeps:
-            found = client.sweeps.list(archived=archived, limit=limit)
-            print_json(found) if as_json else _print_sweeps(found)
-            return
-        chosen = None if sweep is None else find_sweep(client, sweep)
-        runs = client.runs.list(state=cast("RunState | None", state_), sweep=chosen, archived=archived, limit=limit)
-        if as_json:
-            print_json(runs)
-        else:
-            out().print(table(_RUN_COLUMNS, [_run_cells(run) for run in runs], yields="name"))
 
 
 def show(
@@ -189,14 +156,6 @@ def version(as_json: AsJson = False) -> None:
         out().print(f"{name:<9}{user_text(value)}", soft_wrap=True)
 
 
-def _print_sweeps(sweeps: list[SweepRead]) -> None:
-    rows = [
-        (short(sweep.id), user_text(sweep.name), user_text(sweep.owner), _states(sweep), ago(sweep.created_at))
-        for sweep in sweeps
-    ]
-    out().print(table({"id": "left", "name": "left", "owner": "left", "runs": "left", "submitted": "right"}, rows))
-
-
 def _print_sweep(client: Client, sweep: SweepRead) -> None:
     console = out()
     _facts(
@@ -206,11 +165,11 @@ def _print_sweep(client: Client, sweep: SweepRead) -> None:
             "name": user_text(sweep.name),
             "owner": user_text(sweep.owner),
             "submitted": f"{sweep.created_at:%Y-%m-%d %H:%M:%S} UTC ({ago(sweep.created_at)}), {_place(sweep)}",
-            "runs": _states(sweep) + (f", {sweep.reused} of which refer to finished ones" if sweep.reused else ""),
+            "runs": counted(sweep) + (f", {sweep.reused} of which refer to finished ones" if sweep.reused else ""),
         }
         | ({} if sweep.search is None else {"search": how_far(sweep.search)}),
     )
-    console.print(table(_RUN_COLUMNS, map(_run_cells, client.sweeps.runs(sweep.id)), yields="name"))
+    console.print(table(RUN_COLUMNS, map(run_cells, client.sweeps.runs(sweep.id)), yields="name"))
 
 
 def _print_run(client: Client, run: RunRead) -> None:
@@ -265,21 +224,3 @@ def _facts(console: Console, facts: dict[str, str]) -> None:
 def _place(thing: RunRead | SweepRead) -> str:
     tier = "" if thing.tier == "normal" else f", tier {thing.tier}"
     return f"priority {thing.priority}{tier}" + (", preemptible" if thing.preemptible else "")
-
-
-def _states(sweep: SweepRead) -> str:
-    return ", ".join(f"{count} {state(name)}" for name, count in sweep.states.items() if count) or f"{sweep.count}"
-
-
-def _run_cells(run: RunSummary) -> tuple[str, ...]:
-    metrics = run.metrics or {}
-    return (
-        short(run.id),
-        user_text(run.name or run.variant),
-        user_text(run.owner),
-        state(run.state),
-        f"{run.step:,}/{run.total_steps:,}",
-        number(metrics.get("l0")),
-        number(metrics.get("fvu")),
-        ago(run.created_at),
-    )

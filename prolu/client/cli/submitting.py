@@ -10,7 +10,7 @@ import typer
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check, find_preset, placed, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
-from prolu.client.cli.watching import watch_run, watch_sweep
+from prolu.client.cli.watching import wait_for_run, wait_for_sweep, watch_run, watch_sweep
 from prolu.client.client import Client
 from prolu.client.wire import SweepPreview, SweepRead, Tier
 from prolu.spec import RunSpec, SweepSpec, is_sweep, json_schema, unused_grids, with_preset
@@ -30,6 +30,7 @@ Reuse = Annotated[
     bool, typer.Option("--reuse", help="Refer to identical finished runs, where there are any; train only the others.")
 ]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when it has ended, as `prolu wait` does.")]
 
 
 def submit(
@@ -39,6 +40,7 @@ def submit(
     preemptible: Preemptible = False,
     reuse: Reuse = False,
     watch: Watch = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Put one run into the queue."""
@@ -56,6 +58,8 @@ def submit(
             note(f"run {run.id} is queued; follow it with: prolu watch {short(run.id)}")
         if watch:
             watch_run(client, run.id, as_json=as_json)
+        elif wait:
+            wait_for_run(client, run.id)
 
 
 def sweep(
@@ -69,6 +73,7 @@ def sweep(
     preemptible: Preemptible = False,
     reuse: Reuse = False,
     watch: Watch = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Put every run of a sweep into the queue."""
@@ -86,6 +91,8 @@ def sweep(
                 note(f"{submitted.reusable} of them are finished elsewhere; --reuse would not train those again")
         if watch:
             watch_sweep(client, submitted.id, as_json=as_json)
+        elif wait:
+            wait_for_sweep(client, submitted.id)
 
 
 def preview(file: File, preset: PresetOf = None, as_json: AsJson = False) -> None:

@@ -1,14 +1,10 @@
 """`prolu watch`: following work."""
 
-import io
 import json
 from uuid import UUID
 
-from rich.console import Console
-
 from prolu.client import Client
 from prolu.client.cli.app import FAILED, OK
-from prolu.client.cli.watching import Bars
 from tests.client.conftest import Prolu
 from tests.client.desk import Desk
 
@@ -33,15 +29,3 @@ def test_watching_as_json_tells_each_change_on_a_line(prolu: Prolu, client: Clie
     status, out, _ = prolu("watch", str(good), "--json")
     assert status == OK
     assert [json.loads(line)["state"] for line in out.splitlines()] == ["succeeded"]
-
-
-def test_on_a_terminal_every_run_has_a_bar(client: Client, finished: UUID) -> None:
-    bars = Bars()
-    bars.show(client.sweeps.runs(finished))
-    console = Console(file=io.StringIO(), width=160)
-    console.print(bars.progress.get_renderable())
-    assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert len(lines) == 4
-    assert sum("100 %" in line for line in lines) == 3
-    assert "failed" in lines[0]
