@@ -12,6 +12,7 @@ from prolu import __version__
 from service.api import (
     audit,
     checkpoints,
+    chores,
     comparisons,
     curves,
     downloads,
@@ -130,6 +131,8 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
         checkpoints.router,
         checkpoints.of_runs,
         checkpoints.of_sweeps,
+        chores.of_checkpoints,
+        chores.router,
         downloads.router,
         queue.router,
         nodes.router,

@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     """A run that was asked to stop has so long to write its checkpoint."""
     on_exit: Literal["leave", "drain"] = "leave"
     """What the dispatcher does with live runs when it ends: `leave` them training, or `drain` them to checkpoints."""
+    chores_at_once: int = Field(default=2, ge=1, le=100)
+    """Exports and other small jobs on checkpoints that are done at once; they take one thread each and nothing from runs."""
+    chore_seconds: float = Field(default=900.0, gt=0)
+    """A small job on a checkpoint that takes longer fails."""
     leader_seconds: float = Field(default=10.0, gt=0)
     """Of several dispatchers one leads; another takes over once it was silent for so long."""
     start_limit_seconds: float = Field(default=900.0, gt=0)

@@ -1,4 +1,6 @@
-"""Every call to Ray but those of `workers.lines`. The dispatcher sees names, replies and losses; never a Ray object.
+"""Every call to Ray but those of `workers.lines` and `workers.errands`.
+
+The dispatcher sees names, replies and losses; never a Ray object.
 
 Ray's signals are hints: what counts is the fenced row in the database. Actors are detached and named after their
 attempt, so that a new dispatcher finds those of an old one; they are never restarted by Ray, whose retries would be
@@ -24,9 +26,10 @@ from prolu.spec import ResourcesSpec
 from prolu.spec.report import StopReason
 from service.domain.node_names import address_of
 from workers.actor import PackActor
+from workers.errands import Errands
 from workers.gang import Member, Seat
 from workers.lines import Lines, Loss
-from workers.messages import Acks, Assignment, Attempt, Reply, Surroundings
+from workers.messages import Acks, Assignment, Attempt, ChoreAnswer, ChoreOrder, Reply, Surroundings
 
 __all__ = ["CLUSTER_LOST", "CannotStart", "Cluster", "Loss", "RayCluster", "TrainingActor"]
 
@@ -73,6 +76,12 @@ class Cluster(Protocol):
 
     def kill(self, name: str) -> None: ...
 
+    def order(self, name: str, order: ChoreOrder, node: str) -> None: ...
+
+    def answers(self) -> Iterator[tuple[str, ChoreAnswer]]: ...
+
+    def recall(self, name: str) -> None: ...
+
 
 class RayCluster:
     """A Ray cluster that was started elsewhere: by `prolu up`, or by the operator."""
@@ -89,6 +98,7 @@ class RayCluster:
         self._namespace = namespace
         self._actor_class = ray.remote(TrainingActor)
         self._lines = Lines(namespace)
+        self._errands = Errands()
         self._ids: dict[str, str] = {}
         self._reservations: set[str] = set()
         self._looked_at = float("-inf")
@@ -220,6 +230,20 @@ class RayCluster:
         except ValueError:  # how Ray says that there is none: of a single rank
             return
         ray.util.remove_placement_group(reserved)  # ends whatever runs in it
+
+    def order(self, name: str, order: ChoreOrder, node: str) -> None:
+        """Have a chore done on a node. Raises CannotStart where that node has gone."""
+        if node not in self._ids:
+            raise CannotStart(f"the node {node} has gone")
+        self._errands.order(name, order, self._ids[node])
+
+    def answers(self) -> Iterator[tuple[str, ChoreAnswer]]:
+        """What has come of chores since the last call, as `Errands.answers` does."""
+        return self._errands.answers()
+
+    def recall(self, name: str) -> None:
+        """End a chore."""
+        self._errands.end(name)
 
 
 class TrainingActor(PackActor):

@@ -1,4 +1,4 @@
-"""The loop that moves runs through their life: pull, apply, reap, stop, search, plan, start.
+"""The loop that moves runs through their life: pull, apply, reap, stop, search, plan, start; and chores.
 
 It is the only writer of run states. It holds nothing that the database and the cluster do not know, so it can be
 killed at any moment and another one goes on: it finds the live attempts in the database and their actors by name.
@@ -23,6 +23,7 @@ from service.store import lease, nodes, queue, situation
 from service.store.attempts import how_it_ended
 from service.store.db import Database, database_now
 from service.store.live import LiveAttempt, live
+from workers.choring import Housekeeper
 from workers.cluster import CLUSTER_LOST, Cluster
 from workers.hearing import Listener, first_line
 from workers.metrics import DispatcherMetrics
@@ -66,6 +67,7 @@ class Dispatcher:
         self._ender = Ender(database, cluster, self._listener, settings, clock)
         self._starter = Starter(database, cluster, settings, self._metrics, clock)
         self._searcher = Searcher(database, settings, clock)
+        self._housekeeper = Housekeeper(database, cluster, settings, clock)
         self._draining = False
         self._live_at_last_look = 0
         self._seen_event: tuple[int, int] | None = None
@@ -235,6 +237,7 @@ class Dispatcher:
         if not self._draining:
             self._searcher.go_on()
             self._starter.start(anew=changed)
+            self._housekeeper.go_on()
 
 
 def _is_again(error: Exception) -> bool:

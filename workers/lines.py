@@ -97,18 +97,18 @@ def _answer(reference: Any) -> Reply | Loss | None:
     except ray.exceptions.ActorUnavailableError:
         return None  # out of reach for the moment; the lease decides how long a moment is
     except ray.exceptions.OutOfMemoryError as error:
-        message = f"Ray ended the worker because its node ran out of memory: {_cause(error)}"
+        message = f"Ray ended the worker because its node ran out of memory: {cause(error)}"
         return Loss("host_oom", message, _exit_cause(error))
     except ray.exceptions.ActorDiedError as error:
         if "its node has died" in str(error):
-            return Loss("node_lost", f"The node died: {_cause(error)}", _exit_cause(error))
-        return Loss("ray_infra", f"The worker process died: {_cause(error)}", _exit_cause(error))
+            return Loss("node_lost", f"The node died: {cause(error)}", _exit_cause(error))
+        return Loss("ray_infra", f"The worker process died: {cause(error)}", _exit_cause(error))
     except ray.exceptions.RayError as error:
-        return Loss("ray_infra", f"Ray lost the worker: {_cause(error)}")  # how its process ended, nobody saw
+        return Loss("ray_infra", f"Ray lost the worker: {cause(error)}")  # how its process ended, nobody saw
     return reply
 
 
-def _cause(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """The part of Ray's message that tells, on one line: without the actor's identity and the list of common causes."""
     told = [line.strip() for line in str(error).splitlines() if not line.startswith("\t")]
     text = " ".join(told).split(" Some common causes")[0]

@@ -6,7 +6,7 @@ Reports travel as JSON text and are validated where they arrive. Knows neither R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -63,6 +63,29 @@ class Reply(NamedTuple):
     """Of a gang, the nodes of its ranks as far as they have answered, in order of ranks; else empty."""
     devices: tuple[tuple[str, ...], ...] = ()
     """The GPUs that Ray gave each rank, as far as they have answered, in order of ranks."""
+
+
+class ChoreOrder(NamedTuple):
+    """A small job on a checkpoint."""
+
+    kind: str
+    """`export` or `recompute`."""
+    format: str
+    """For which library it is exported; empty for other kinds."""
+    artifact_root: str
+    checkpoint: str
+    """Folder of the checkpoint below the artifact root."""
+    target: str
+    """Folder below the artifact root that only this attempt writes to."""
+
+
+class ChoreAnswer(NamedTuple):
+    """What came of it."""
+
+    outcome: Literal["done", "failed", "lost"]
+    """Whether it is done, cannot be done, or may be tried again."""
+    told: str
+    """What was made, as JSON; or why not, in a sentence."""
 
 
 # The highest seq of each attempt that the database holds; an actor forgets messages up to it.

@@ -103,7 +103,7 @@ def _write_files(checkpoint: Checkpoint, folder: Path, *, final: bool) -> list[C
         names = [CONFIG, WEIGHTS, TRAINING]
         if final and config.spec.exports:
             names += write_exports(_sae_of(checkpoint), config, folder, config.spec.exports)
-        files = [_described(folder / name, name) for name in names]
+        files = [described(folder / name, name) for name in names]
         manifest = CheckpointManifest(step=config.step, tokens=config.tokens, files=files)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _make_readable(folder, [MANIFEST, *(file.name for file in files)])
@@ -129,7 +129,8 @@ def _make_readable(folder: Path, names: Sequence[str]) -> None:
         (folder / name).chmod(mode)
 
 
-def _described(path: Path, name: str) -> CheckpointFile:
+def described(path: Path, name: str) -> CheckpointFile:
+    """Give the size and checksum of a file, under the name that it has in a checkpoint."""
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return CheckpointFile(name=name, bytes=path.stat().st_size, sha256=checksum)

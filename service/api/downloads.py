@@ -19,7 +19,7 @@ from prolu.spec.run import ExportFormat
 from service.api.context import Parts, Services, User
 from service.domain.errors import Invalid, NotFound
 from service.domain.ranges import names_tag, span_asked_for
-from service.store import results
+from service.store import chores, results
 from service.store.artifacts import LARGEST_MANIFEST_BYTES, MANIFEST
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
@@ -137,10 +137,16 @@ def look_at_download(
 def _found(
     services: Services, checkpoint_id: UUID, file: str | None, layout: ExportFormat | None
 ) -> tuple[CheckpointRead, str]:
+    """The checkpoint and its folder; of an export that was made on request, with the files and the folder of that alone."""
     if file is not None and layout is not None:
         raise Invalid("A download is one file or one export; got both: give either `file` or `format`.")
     with services.database.read() as session:
-        return results.checkpoint(session, checkpoint_id)
+        checkpoint, folder = results.checkpoint(session, checkpoint_id)
+        library = layout or (file or "").partition("/")[0]
+        made = chores.made(session, checkpoint_id, library) if library else None
+    if made is None:
+        return checkpoint, folder
+    return checkpoint.model_copy(update={"files": made.files}), made.folder
 
 
 def _zip(services: Services, checkpoint: CheckpointRead, folder: str, layout: ExportFormat | None) -> Response:
@@ -172,8 +178,8 @@ def _contents(checkpoint: CheckpointRead, layout: ExportFormat | None) -> list[C
     files = [file for file in checkpoint.files if layout is None or file.name.startswith(f"{layout}/")]
     if not files:
         raise NotFound(
-            f"Checkpoint {checkpoint.id} has no {layout} export: only the last checkpoint of a run has those that its spec "
-            f"lists under `exports`. Convert it with `prolu export {checkpoint.id} --format {layout}`."
+            f"Checkpoint {checkpoint.id} has no {layout} export yet; have it made by POST /v1/checkpoints/{{id}}/exports, "
+            f"or `prolu export {checkpoint.id} --format {layout} --remote`."
         )
     return files
 

@@ -10,7 +10,9 @@ Of a user's role and their token's scope the lesser counts: a scope never gives 
 Decide about: cancel, pause, resume, retry, extend, change the place in the queue. With whom its owner shares a sweep, as an
 editor, decides about it and all its runs as the owner does. Not the editor's: to share it on or to end that, which are its
 owner's and the administrators'. What editors add to a sweep stays its owner's: it counts against the owner's limits, and the
-owner's share of the cluster pays for it. Anybody who may submit may clone anybody's run, since a clone is their own.
+owner's share of the cluster pays for it. Anybody who may submit may clone anybody's run, since a clone is their own; and have
+anybody's checkpoint exported or its statistics computed again, which changes nothing of the run, takes the cluster's time as a
+submission does, and is everybody's to read.
 
 Knows no SQL and no HTTP; `service.api.context` applies `RULES` to every request, `service.api.ownership` the rest.
 """
@@ -89,6 +91,9 @@ RULES: dict[str, Need] = {
     "look_at_download": "read",
     "list_all_checkpoints": "read",
     "verify_checkpoint": "read",
+    "export_checkpoint": "write",
+    "recompute_checkpoint": "write",
+    "get_chore": "read",
     "change_checkpoint": "own",
     "delete_checkpoint": "own",
     "prune_run": "own",

@@ -122,6 +122,13 @@ class Artifacts:
             if "file" in _protocols(filesystem):
                 _remove_empty(Path(self._path(folder)), {PurePosixPath(name).parent for name in names})
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it, if it is there. Raises Unavailable as `remove` does."""
+        filesystem, _ = self._open_store()
+        with _answering(), contextlib.suppress(FileNotFoundError):
+            filesystem.invalidate_cache()
+            filesystem.rm(self._path(folder), recursive=True)
+
     def _zip(
         self,
         folder: str,

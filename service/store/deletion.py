@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.domain.errors import Conflict, NotFound, ServiceError
-from service.store import protection
+from service.store import chores, protection
 from service.store.artifacts import Artifacts
 from service.store.db import Database, database_now
 from service.store.models import CheckpointRow, EventRow
@@ -52,7 +52,7 @@ def mark(session: Session, doomed: Sequence[tuple[UUID, UUID, int, int]]) -> Non
 def mark_one(session: Session, checkpoint_id: UUID) -> None:
     """Let one checkpoint be deleted.
 
-    Raises NotFound, and Conflict where it is pinned, or a run that has not ended for good would go on from it.
+    Raises NotFound, and Conflict where it is pinned, a worker reads it, or a run that has not ended for good would go on from it.
     """
     run_id = session.scalar(
         select(CheckpointRow.run_id).where(CheckpointRow.id == checkpoint_id, CheckpointRow.deleting_since.is_(None))
@@ -70,6 +70,7 @@ def mark_one(session: Session, checkpoint_id: UUID) -> None:
             f"Checkpoint {checkpoint_id} is where run {needing} goes on from; "
             "let that run end, or cancel it, before you delete the checkpoint."
         )
+    chores.require_idle(session, checkpoint_id)
     mark(session, [(row.id, run_id, row.step, row.bytes)])
 
 
@@ -111,6 +112,7 @@ class Remover:
                 break
             try:
                 self._artifacts.remove(folder, [file["name"] for file in files])
+                self._artifacts.remove_folder(chores.folder_of(checkpoint_id))
             except ServiceError as error:
                 log.warning("deletion_delayed", checkpoint=str(checkpoint_id), why=error.sentence)
                 continue

@@ -9,7 +9,7 @@ from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
 from prolu.spec.report import Report, StopReason
 from workers.cluster import CannotStart, Loss
-from workers.messages import Acks, Assignment, Attempt, Message, Reply, Surroundings
+from workers.messages import Acks, Assignment, Attempt, ChoreAnswer, ChoreOrder, Message, Reply, Surroundings
 from workers.outbox import Outbox
 
 
@@ -32,6 +32,9 @@ class FakeCluster:
         self.cpus = cpus
         self.actors: dict[str, FakeActor] = {}
         self.killed: list[str] = []
+        self.orders: dict[str, ChoreOrder] = {}
+        self.chore_answers: dict[str, ChoreAnswer] = {}
+        self.recalled: list[str] = []
         self.refused: set[str] = set()
         self.out_of_reach_for: set[str] = set()
         self.polls = 0
@@ -95,3 +98,13 @@ class FakeCluster:
     def kill(self, name: str) -> None:
         self.killed.append(name)
         self.actors.pop(name, None)
+
+    def order(self, name: str, order: ChoreOrder, node: str) -> None:
+        self.orders[name] = order
+
+    def answers(self) -> Iterator[tuple[str, ChoreAnswer]]:
+        heard, self.chore_answers = self.chore_answers, {}
+        yield from heard.items()
+
+    def recall(self, name: str) -> None:
+        self.recalled.append(name)

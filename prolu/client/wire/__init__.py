@@ -12,6 +12,7 @@
     queue         what trains, what waits, and the cluster
     people        users, tokens, limits, and the log of changes
     system        the service itself
+    chores        small jobs on checkpoints: exports, statistics computed again
     keeping       what is kept, and what is said of it: tags, notes, pins, the life of checkpoints
     problems      every error
     base          what messages have in common, and the form of a list
@@ -20,6 +21,7 @@ Knows the job language and nothing of HTTP, SQL or torch.
 """
 
 from prolu.client.wire.base import Page
+from prolu.client.wire.chores import ChoreKind, ChoreRead, ChoreState, ExportRequest
 from prolu.client.wire.comparing import (
     BiasCurve,
     BiasCurvePoint,
@@ -124,6 +126,9 @@ __all__ = [
     "Cause",
     "CheckpointPatch",
     "CheckpointRead",
+    "ChoreKind",
+    "ChoreRead",
+    "ChoreState",
     "CloneRequest",
     "CompareRequest",
     "ComparedBiases",
@@ -135,6 +140,7 @@ __all__ = [
     "DrainRequest",
     "EventRead",
     "ExplainRead",
+    "ExportRequest",
     "FileState",
     "FileVerdict",
     "FollowedToTheEnd",

@@ -8,12 +8,14 @@ rise with time, so that keyset pages need no second column.
     runs        sweeps, runs, their attempts, and what happened to them
     measured    what runs measure and write
     search      what sweeps that search asked and were told, and who was stopped early
+    chores      small jobs on checkpoints that somebody asked for
     cluster     the cluster, and who leads it
     findings    what people look for among runs, copied from the above
     base        what all tables have in common
 """
 
 from service.store.models.base import Base
+from service.store.models.chores import ChoreRow
 from service.store.models.cluster import DispatcherRow, DrainRow, NodeRow
 from service.store.models.findings import FINDINGS
 from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
@@ -28,6 +30,7 @@ __all__ = [
     "Base",
     "BiasSnapshotRow",
     "CheckpointRow",
+    "ChoreRow",
     "DiagnosticsRow",
     "DispatcherRow",
     "DrainRow",
