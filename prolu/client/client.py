@@ -25,9 +25,11 @@ from prolu.client.http import Http
 from prolu.client.locate import locate
 from prolu.client.nodes import Nodes
 from prolu.client.questions import Questions
-from prolu.client.runs import Runs
+from prolu.client.runs import Identity, Runs
 from prolu.client.sweeps import Sweeps
 from prolu.client.tokens import Tokens
+from prolu.client.trackers import Exported, Tracker
+from prolu.client.trackers.exporting import export
 from prolu.client.users import Users
 from prolu.client.wire import MeRead, QueueRead, SharesRead, VersionRead
 
@@ -51,6 +53,7 @@ class Client:
         """
         place = locate(url, token)
         self._http = Http(place, transport=transport, timeout_seconds=timeout_seconds, sleep=sleep, on_wait=on_wait)
+        self._sleep = sleep
         self.runs = Runs(self._http, sleep)
         self.sweeps = Sweeps(self._http, sleep)
         self.results = Questions(self._http)
@@ -76,6 +79,31 @@ class Client:
     def me(self) -> MeRead:
         """Who the token says you are, what it is good for and until when, and what of your limits you use."""
         return self._http.get("/v1/me", MeRead)
+
+    def track(
+        self,
+        *runs_and_sweeps: Identity,
+        to: Tracker,
+        follow: bool = False,
+        poll_seconds: float = 5.0,
+        on_look: Callable[[list[Exported]], None] = lambda _exported: None,
+    ) -> list[Exported]:
+        """Export metrics, bias histograms, spec, tags and final metrics of runs, or of all runs of sweeps, to a tracker.
+
+        What is there from an export before stays, and only what is new is added. With `follow` it goes on until the runs have
+        ended; `on_look` hears every time how far each is. Raises NotFound, MissingPackage, and what the tracker raises.
+
+        Example: `client.track(sweep.id, to=TensorBoard("boards"))`, with `from prolu.client.trackers import TensorBoard`.
+        """
+        return export(
+            self._http,
+            runs_and_sweeps,
+            to,
+            follow=follow,
+            poll_seconds=poll_seconds,
+            sleep=self._sleep,
+            on_look=on_look,
+        )
 
     def version(self) -> VersionRead:
         """What runs there."""

@@ -20,6 +20,7 @@
     pruning      checkpoints, verify, prune, delete
     filing       pin, unpin, tag, note, archive, unarchive
     exporting    export
+    tracking     track
     measuring    evaluate, align
     offline      checkpoints brought here, and worked on by a child process
     starting     up

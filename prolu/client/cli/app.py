@@ -31,6 +31,7 @@ from prolu.client.cli import (
     starting,
     submitting,
     tokens,
+    tracking,
     watching,
     wishing,
 )
@@ -110,6 +111,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     filing.archive,
     filing.unarchive,
     exporting.export,
+    tracking.track,
     measuring.evaluate,
     measuring.align,
     submitting.schema,
