@@ -120,73 +120,96 @@ def unwatch(connection: Connection) -> None:
             connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {name}() CASCADE")
 
 
-_TRIGGERS = {
-    "findings_of_a_new_run": "runs",
-    "findings_of_a_changed_run": "runs",
-    "findings_of_a_new_snapshot": "bias_snapshots",
-    "findings_of_a_changed_snapshot": "bias_snapshots",
-}
+_TRIGGERS = (
+    "findings_of_a_new_run",
+    "findings_of_a_changed_run",
+    "findings_of_a_new_snapshot",
+    "findings_of_a_changed_snapshot",
+)
 _WATCHED = ", ".join((*COPIED, "metrics"))
+_BIAS_COLUMNS = ("bias_step", *(f"bias_{name}" for name in BIASES))
 
 
 def _sqlite() -> list[str]:
-    copied = {name: f"NEW.{name}" for name in COPIED}
     metrics = {f"metrics_{name}": f"json_extract(NEW.metrics, '$.{name}')" for name in METRICS}
-    specs = {f"spec_{column_of(path)}": f"json_extract(NEW.spec, '$.{path}')" for path in SPEC_PATHS}
     biases = {f"bias_{name}": f"json_extract(NEW.summary, '$.{name}')" for name in BIASES}
-    new, changed, seen = _statements(copied, metrics, specs, biases)
+    whole = {
+        "run_id": "NEW.id",
+        **{name: f"NEW.{name}" for name in COPIED},
+        **metrics,
+        **{f"spec_{column_of(path)}": f"json_extract(NEW.spec, '$.{path}')" for path in SPEC_PATHS},
+    }
+    added = (
+        f"INSERT INTO findings ({', '.join(whole)}) VALUES ({', '.join(whole.values())});\n"  # noqa: S608 names of ours
+        f"UPDATE findings SET {_assigned({name: f'source.{name}' for name in _BIAS_COLUMNS})} FROM findings AS source "
+        "WHERE findings.run_id = NEW.id AND source.run_id = NEW.reused_from"
+    )
+    bodies = (added, _changed(metrics), _seen(biases), _seen(biases))
+    whens = (
+        "INSERT ON runs",
+        f"UPDATE OF {_WATCHED} ON runs",
+        "INSERT ON bias_snapshots",
+        "UPDATE OF summary ON bias_snapshots",
+    )
     return [
-        f"CREATE TRIGGER findings_of_a_new_run AFTER INSERT ON runs\nBEGIN\n{new};\nEND",
-        f"CREATE TRIGGER findings_of_a_changed_run AFTER UPDATE OF {_WATCHED} ON runs\nBEGIN\n{changed};\nEND",
-        f"CREATE TRIGGER findings_of_a_new_snapshot AFTER INSERT ON bias_snapshots\nBEGIN\n{seen};\nEND",
-        f"CREATE TRIGGER findings_of_a_changed_snapshot AFTER UPDATE OF summary ON bias_snapshots\nBEGIN\n{seen};\nEND",
+        f"CREATE TRIGGER {name} AFTER {when}\nBEGIN\n{body};\nEND"
+        for name, when, body in zip(_TRIGGERS, whens, bodies, strict=True)
     ]
 
 
 def _postgresql() -> list[str]:
-    copied = {name: f"NEW.{name}" for name in COPIED}
+    """New runs are copied once for each statement, all else row by row: only a trigger for rows may name columns."""
     metrics = {f"metrics_{name}": f"(NEW.metrics ->> '{name}')::double precision" for name in METRICS}
-    specs = {f"spec_{column_of(path)}": _from_jsonb(path, kind) for path, kind in SPEC_PATHS.items()}
     biases = {f"bias_{name}": f"(NEW.summary ->> '{name}')::double precision" for name in BIASES}
-    new, changed, seen = _statements(copied, metrics, specs, biases)
-    bodies = dict(zip(_TRIGGERS, (new, changed, seen, seen), strict=True))
-    whens = ("INSERT", f"UPDATE OF {_WATCHED}", "INSERT", "UPDATE OF summary")
-    made = [
+    whole = {
+        "run_id": "run.id",
+        **{name: f"run.{name}" for name in COPIED},
+        **{name: value.replace("NEW.", "run.") for name, value in metrics.items()},
+        **{f"spec_{column_of(path)}": _from_jsonb(path, kind) for path, kind in SPEC_PATHS.items()},
+        **{name: f"source.{name}" for name in _BIAS_COLUMNS},
+    }
+    # A spec lies compressed: `||` opens it once for all its paths, and OFFSET keeps the planner from undoing that.
+    added = (
+        f"INSERT INTO findings ({', '.join(whole)}) SELECT {', '.join(whole.values())} "  # noqa: S608 names of ours
+        "FROM (SELECT *, spec || '{}' AS document FROM added OFFSET 0) AS run "
+        "LEFT JOIN findings AS source ON source.run_id = run.reused_from"
+    )
+    bodies = (added, _changed(metrics), _seen(biases), _seen(biases))
+    whens = (
+        "INSERT ON runs REFERENCING NEW TABLE AS added FOR EACH STATEMENT",
+        f"UPDATE OF {_WATCHED} ON runs FOR EACH ROW",
+        "INSERT ON bias_snapshots FOR EACH ROW",
+        "UPDATE OF summary ON bias_snapshots FOR EACH ROW",
+    )
+    functions = [
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n{body};\nRETURN NULL;\nEND $$"
-        for name, body in bodies.items()
+        for name, body in zip(_TRIGGERS, bodies, strict=True)
     ]
-    return made + [
-        f"CREATE TRIGGER {name} AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()"
-        for (name, table), when in zip(_TRIGGERS.items(), whens, strict=True)
+    return functions + [
+        f"CREATE TRIGGER {name} AFTER {when} EXECUTE FUNCTION {name}()"
+        for name, when in zip(_TRIGGERS, whens, strict=True)
     ]
 
 
 def _from_jsonb(path: str, kind: Any) -> str:
-    value = f"NEW.spec #>> '{{{path.replace('.', ',')}}}'"
+    value = f"run.document #>> '{{{path.replace('.', ',')}}}'"
     casts = {Float: "double precision", BigInteger: "bigint", Integer: "integer"}
     cast = casts.get(type(kind))
     return f"({value})::{cast}" if cast else value
 
 
-def _statements(
-    copied: dict[str, str], metrics: dict[str, str], specs: dict[str, str], biases: dict[str, str]
-) -> tuple[str, str, str]:
-    """What is done for a new run, for one that has changed, and for a snapshot."""
-    whole = {"run_id": "NEW.id", **copied, **metrics, **specs}
-    # A run that refers to a finished one has that one's biases, which change no more.
-    source = {name: f"source.{name}" for name in ("bias_step", *biases)}
-    new = (
-        f"INSERT INTO findings ({', '.join(whole)}) VALUES ({', '.join(whole.values())});\n"  # noqa: S608 names of ours
-        f"UPDATE findings SET {_assigned(source)} FROM findings AS source "
-        "WHERE findings.run_id = NEW.id AND source.run_id = NEW.reused_from"
-    )
-    changed = f"UPDATE findings SET {_assigned(copied | metrics)} WHERE run_id = NEW.id"  # noqa: S608
-    latest = {"bias_step": "NEW.step", **biases}
-    seen = (
-        f"UPDATE findings SET {_assigned(latest)} "  # noqa: S608
+def _changed(metrics: dict[str, str]) -> str:
+    """What is done for a run that has changed."""
+    copied = {name: f"NEW.{name}" for name in COPIED}
+    return f"UPDATE findings SET {_assigned(copied | metrics)} WHERE run_id = NEW.id"  # noqa: S608 names of ours
+
+
+def _seen(biases: dict[str, str]) -> str:
+    """What is done for a snapshot."""
+    return (
+        f"UPDATE findings SET {_assigned({'bias_step': 'NEW.step', **biases})} "  # noqa: S608 names of ours
         "WHERE run_id = NEW.run_id AND NEW.step > 0 AND NEW.step >= coalesce(bias_step, 0)"
     )
-    return new, changed, seen
 
 
 def _assigned(values: dict[str, str]) -> str:
