@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 from prolu.client.bias_curves import BiasCurves
 from prolu.client.display import waiting
 from prolu.client.errors import WaitedTooLong
+from prolu.client.following import follow
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http, Params, path_id
 from prolu.client.keeping import Keeping
@@ -30,6 +32,7 @@ from prolu.client.wire import (
     SweepBiasRead,
     SweepCreate,
     SweepExtend,
+    SweepMetricRead,
     SweepPreview,
     SweepRead,
     Tier,
@@ -203,6 +206,22 @@ class Sweeps(Keeping[SweepRead]):
         """The last bias statistics of every run that has any, by point; without histograms far less travels."""
         params = {"histograms": None if histograms else "false"}
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/bias_statistics", SweepBiasRead, params)]
+
+    def follow_metrics(
+        self, sweep: Identity, *, split: Literal["train", "held_out"] | None = None
+    ) -> Iterator[SweepMetricRead]:
+        """What its runs have measured, and then what comes, as it comes, until all have ended; each step of a run once, by split.
+
+        Of each run they come in order; those of several runs come as they are reported. Raises ConnectionFailed, NotFound.
+        """
+        told: dict[tuple[UUID, str], int] = {}
+        path = f"/v1/sweeps/{path_id(sweep)}/metrics/stream"
+        for message in follow(self._http, path, {"split": split}, sleep=self._sleep):
+            point = SweepMetricRead.model_validate_json(message.data)
+            series = point.run_id, point.split
+            if point.step > told.get(series, -1):
+                told[series] = point.step
+                yield point
 
     def wait(
         self,

@@ -3,7 +3,7 @@
 A stream that waits costs a socket, two tasks and no thread, and asks nothing: only the watch asks, four times a second, by
 one cheap statement, as long as anybody follows. Streams that are woken at the same place look once for all of them.
 
-    watch (one) --changed--> topic (one per run, per filter of events) --turn--> streams (any number)
+    watch (one) --changed--> topic (one per run, per sweep, per filter of events) --turn--> streams (any number)
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Source(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def topic(self) -> tuple[Literal["run", "events"], UUID | None]:
-        """Name what it hears of: the reports of a run; or events, of a run or sweep or all (None)."""
+    def topic(self) -> tuple[Literal["run", "sweep", "events"], UUID | None]:
+        """Name what it hears of: the reports of a run, or of a sweep's runs; or events, of a run or sweep or all (None)."""
 
     def look(self, place: Hashable) -> News:
         """Give what is new after a place. Called in a thread. May raise SQLAlchemyError."""
@@ -171,9 +171,9 @@ class Streams:
         try:
             with self._database.look() as connection:
                 while True:
-                    runs = {name for kind, name in self._topics if kind == "run" and name is not None}
+                    runs, sweeps = self._followed("run"), self._followed("sweep")
                     changed = await anyio.to_thread.run_sync(
-                        self._changes.since, connection, runs, limiter=self._threads
+                        self._changes.since, connection, runs, sweeps, limiter=self._threads
                     )
                     self._stir(changed)
                     await asyncio.sleep(_PULSE_SECONDS)
@@ -184,9 +184,12 @@ class Streams:
         finally:
             asyncio.get_running_loop().call_soon(self._stir_all)
 
+    def _followed(self, kind: str) -> set[UUID]:
+        return {name for of, name in self._topics if of == kind and name is not None}
+
     def _stir(self, changed: Changed) -> None:
         for (kind, name), topic in self._topics.items():
-            if kind == "run":
+            if kind in ("run", "sweep"):
                 stirred = name in changed.reported
             else:
                 stirred = changed.events and (name is None or changed.events_of is None or name in changed.events_of)

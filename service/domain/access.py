@@ -52,6 +52,7 @@ RULES: dict[str, Need] = {
     "list_logs": "read",
     "list_metrics": "read",
     "follow_metrics": "read",
+    "follow_sweep_metrics": "read",
     "list_bias_statistics": "read",
     "list_diagnostics": "read",
     "list_checkpoints": "read",

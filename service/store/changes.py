@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.orm import Session
 
+from service.domain import lifecycle
 from service.store.db import Database
 from service.store.events import Settled
-from service.store.models import AttemptRow, EventRow, RunRow
+from service.store.models import AttemptRow, EventRow, RunRow, SearchRow, SweepRow
 
 _MARK = {"sqlite": text("PRAGMA data_version"), "postgresql": text("SELECT pg_current_snapshot()::text")}
 # As many runs are asked for in one statement; SQLite takes 32,766 values.
@@ -29,7 +30,7 @@ class Changed(NamedTuple):
     """What a look found: which runs reported, changed their state or got an attempt, and whose events are new."""
 
     reported: frozenset[UUID]
-    """Of the runs that were asked for."""
+    """Of the runs and sweeps that were asked for; a sweep reports when one of its runs does, or when its search ends."""
     events: bool
     """Whether there is any new event."""
     events_of: frozenset[UUID] | None
@@ -47,12 +48,12 @@ class Changes:
         self._settled = settled
         self._mark: object = None
         self._events_up_to: int | None = None
-        self._runs: dict[UUID, tuple[object, ...]] = {}
+        self._states: dict[UUID, tuple[object, ...]] = {}
 
-    def since(self, connection: Connection, runs: Collection[UUID]) -> Changed:
+    def since(self, connection: Connection, runs: Collection[UUID], sweeps: Collection[UUID]) -> Changed:
         """What has changed since the last call, by a connection that is always the same and writes nothing."""
         mark = connection.execute(_MARK[connection.dialect.name]).scalar_one()
-        if mark == self._mark and self._runs.keys() >= set(runs):
+        if mark == self._mark and self._states.keys() >= {*runs, *sweeps}:
             return NOTHING
         self._mark = mark
         with self._database.read() as session:
@@ -60,9 +61,9 @@ class Changes:
             after = self._events_up_to
             new = after is not None and after != before
             whose = None if not new or before is None or after is None else _whose(session, before, after)
-            states = dict(_states(session, runs))
-        reported = frozenset(run_id for run_id, state in states.items() if self._runs.get(run_id) != state)
-        self._runs = states
+            states = {**dict(_states(session, runs)), **dict(_states_of_sweeps(session, sweeps))}
+        reported = frozenset(name for name, state in states.items() if self._states.get(name) != state)
+        self._states = states
         return Changed(reported, new, whose)
 
 
@@ -74,6 +75,29 @@ def _states(session: Session, runs: Collection[UUID]) -> Iterator[tuple[UUID, tu
             select(RunRow.id, RunRow.state, RunRow.epoch, AttemptRow.last_seq)
             .outerjoin(AttemptRow, (AttemptRow.run_id == RunRow.id) & (AttemptRow.epoch == RunRow.epoch))
             .where(RunRow.id.in_(listed[start : start + _AT_ONCE]))
+        )
+        yield from ((row[0], tuple(row[1:])) for row in rows)
+
+
+def _states_of_sweeps(session: Session, sweeps: Collection[UUID]) -> Iterator[tuple[UUID, tuple[object, ...]]]:
+    """The same of all runs of a sweep: attempts and their reports only grow, and a run that has ended stays so."""
+    listed = [*sweeps]
+    ended = func.count(RunRow.id).filter(RunRow.state.in_(lifecycle.TERMINAL))
+    for start in range(0, len(listed), _AT_ONCE):
+        rows = session.execute(
+            select(
+                SweepRow.id,
+                func.count(RunRow.id),
+                func.sum(RunRow.epoch),
+                func.sum(AttemptRow.last_seq),
+                ended,
+                func.max(SearchRow.state),
+            )
+            .outerjoin(RunRow, RunRow.sweep_id == SweepRow.id)
+            .outerjoin(AttemptRow, (AttemptRow.run_id == RunRow.id) & (AttemptRow.epoch == RunRow.epoch))
+            .outerjoin(SearchRow, SearchRow.sweep_id == SweepRow.id)
+            .where(SweepRow.id.in_(listed[start : start + _AT_ONCE]))
+            .group_by(SweepRow.id)
         )
         yield from ((row[0], tuple(row[1:])) for row in rows)
 

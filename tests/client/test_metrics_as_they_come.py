@@ -12,7 +12,7 @@ from prolu.client.cli.app import FAILED, OK
 from prolu.spec.report import Failed, MetricPoint, Succeeded
 from service.store import queue
 from tests.client.conftest import Prolu
-from tests.client.desk import RUN, Desk
+from tests.client.desk import RUN, SWEEP, Desk
 
 SUCCEEDED = Succeeded(step=100, metrics={"l0": 8.0})
 
@@ -65,7 +65,27 @@ def test_watching_metrics_of_what_fails_ends_badly(prolu: Prolu, desk: Desk, run
     assert prolu("watch", str(run), "--metrics")[0] == FAILED
 
 
-def test_metrics_of_a_sweep_are_not_watched_and_what_to_do_is_told(prolu: Prolu, finished: UUID) -> None:
-    status, _, err = prolu("watch", str(finished), "--metrics")
-    assert status != OK
-    assert "prolu runs --sweep" in err
+def test_metrics_of_a_sweep_are_followed_run_by_run_until_all_have_ended(client: Client, desk: Desk) -> None:
+    sweep = client.sweeps.submit(SWEEP)
+    first, second, third, fourth = desk.claim()
+    desk.report(first, train(1), train(2))
+    desk.report(second, train(1))
+    followed = client.sweeps.follow_metrics(sweep.id, split="train")
+    there = [next(followed) for _ in range(3)]
+    assert {(point.run_id, point.step) for point in there} == {(first, 1), (first, 2), (second, 1)}
+    with desk.database.begin() as session:
+        queue.lose(session, first, 1, failure_class="node_lost", message="gone")
+    desk.claim()
+    desk.report(first, train(2), train(3), SUCCEEDED)
+    for other in (second, third, fourth):
+        desk.report(other, SUCCEEDED)
+    assert [(point.point, point.step) for point in followed] == [(0, 3)]
+
+
+def test_watching_metrics_of_a_sweep_says_whose_they_are_and_ends_as_its_runs(prolu: Prolu, finished: UUID) -> None:
+    status, out, _ = prolu("watch", str(finished), "--metrics")
+    assert status == FAILED  # one of its runs did
+    assert len(out.splitlines()) == 3
+    assert "train     fvu 0.5  l0 9" in out
+    status, out, _ = prolu("watch", str(finished), "--metrics", "--json")
+    assert (status, [json.loads(line)["point"] for line in out.splitlines()]) == (FAILED, [1, 2, 3])

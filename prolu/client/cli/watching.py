@@ -10,12 +10,11 @@ from uuid import UUID
 import typer
 
 from prolu.client.cli.connecting import connect
-from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, number, out, print_json, print_json_line, short, table, user_text
 from prolu.client.cli.references import find
 from prolu.client.client import Client
 from prolu.client.progress import doing, how_far, label
-from prolu.client.wire import RunRead, RunSummary
+from prolu.client.wire import MetricRead, RunRead, RunSummary
 
 _LINE_EVERY_PERCENT = 20
 
@@ -26,7 +25,7 @@ Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an i
 def watch(
     reference: Reference = "last",
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Of a run: print its metrics as they come, a line for every point.")
+        bool, typer.Option("--metrics", help="Print the metrics as they come, a line for every point.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -34,10 +33,8 @@ def watch(
     with connect() as client:
         kind, found = find(client, reference)
         if metrics and kind == "sweep":
-            raise BadInput(
-                f"--metrics follows one run; {reference} is a sweep: `prolu runs --sweep` lists those of it."
-            )
-        if metrics:
+            watch_metrics_of_sweep(client, found, as_json=as_json)
+        elif metrics:
             watch_metrics(client, found, as_json=as_json)
         elif kind == "run":
             watch_run(client, found, as_json=as_json)
@@ -94,12 +91,22 @@ def watch_metrics(client: Client, run: UUID, *, as_json: bool = False) -> None:
         if as_json:
             print_json_line(point)
         else:
-            told = "  ".join(f"{user_text(name)} {number(value)}" for name, value in sorted(point.values.items()))
-            print(f"{point.step:>9,}  {point.split:<8}  {told}", flush=True)
+            print(_line(point), flush=True)
     ended = client.runs.get(run)
     if not as_json:
         _show_end(ended)
     if ended.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def watch_metrics_of_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> None:
+    """Print every point of the metrics of a sweep's runs as it comes. Raises typer.Exit(1) unless all succeeded."""
+    for point in client.sweeps.follow_metrics(sweep):
+        if as_json:
+            print_json_line(point)
+        else:
+            print(f"{short(point.run_id)}  {_line(point)}", flush=True)
+    if not all(map(_went_well, client.sweeps.runs(sweep))):
         raise typer.Exit(1)
 
 
@@ -121,6 +128,11 @@ def follow_sweep(client: Client, sweep: UUID, *, as_json: bool = False) -> bool:
         if run.stopped_early is not None:
             note(f"{short(run.id)} {label(run)}: {run.stopped_early}")
     return all(map(_went_well, runs))
+
+
+def _line(point: MetricRead) -> str:
+    told = "  ".join(f"{user_text(name)} {number(value)}" for name, value in sorted(point.values.items()))
+    return f"{point.step:>9,}  {point.split:<8}  {told}"
 
 
 def _went_well(run: RunSummary) -> bool:

@@ -56,8 +56,8 @@ from prolu.client.wire.keeping import (
     PruneRequest,
     VerifyRead,
 )
-from prolu.client.wire.logs import FollowedToTheEnd, LogRead
-from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead
+from prolu.client.wire.logs import FollowedToTheEnd, LogRead, SweepFollowedToTheEnd
+from prolu.client.wire.measured import BiasSnapshotRead, CheckpointRead, DiagnosticsRead, MetricRead, SweepMetricRead
 from prolu.client.wire.people import (
     AuditRead,
     LimitsRead,
@@ -199,6 +199,8 @@ __all__ = [
     "SweepBiasRead",
     "SweepCreate",
     "SweepExtend",
+    "SweepFollowedToTheEnd",
+    "SweepMetricRead",
     "SweepPreview",
     "SweepRead",
     "TargetKind",

@@ -21,6 +21,13 @@ class LogRead(Wire):
     """Whole lines: time (UTC), of a gang `[rank 1]`, level, who logged it, and what; `OUT` and `ERR` are what was printed."""
 
 
+class SweepFollowedToTheEnd(Wire):
+    """The last message of a sweep's metrics that were followed: every run has ended, and the search if there is one."""
+
+    runs: int
+    """Runs that there are."""
+
+
 class FollowedToTheEnd(Wire):
     """The last message of a log that was followed: nothing will be added to it."""
 

@@ -23,6 +23,15 @@ class MetricRead(Wire):
     """Value by metric name."""
 
 
+class SweepMetricRead(MetricRead):
+    """One point of a metric series of a run of a sweep."""
+
+    run_id: UUID
+    """The run."""
+    point: int
+    """Its index within the sweep, from 0."""
+
+
 class BiasSnapshotRead(Wire):
     """Bias statistics of a run at one step."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.service.api.work import RUN
+from tests.service.api.work import RUN, sweep_body
 from tests.service.test_main import environment, serving
 
 
@@ -72,6 +72,8 @@ async def measure(process: Process, listeners: int) -> Figures:
     async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=20) as http, AsyncExitStack() as stack:
         followed = [(await http.post("/v1/runs", json=RUN)).json()["id"] for _ in range(20)]
         paths = [f"/v1/runs/{run_id}/{what}" for run_id in followed for what in ("logs?follow=true", "metrics/stream")]
+        sweep = (await http.post("/v1/sweeps", json=sweep_body())).json()["id"]
+        paths += [f"/v1/sweeps/{sweep}/metrics/stream"] * 10
         before, began = process.status("VmRSS"), time.monotonic()
         wanted = [paths[number % len(paths)] if number % 2 else "/v1/events" for number in range(listeners)]
         readers: list[asyncio.StreamReader] = []

@@ -25,6 +25,7 @@ PATHS = {
     "/v1/events": {"get"},
     "/v1/runs/{run_id}/metrics": {"get"},
     "/v1/runs/{run_id}/metrics/stream": {"get"},
+    "/v1/sweeps/{sweep_id}/metrics/stream": {"get"},
     "/v1/runs/{run_id}/bias_statistics": {"get"},
     "/v1/runs/{run_id}/diagnostics": {"get"},
     "/v1/runs/{run_id}/checkpoints": {"get"},
