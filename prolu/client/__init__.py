@@ -6,6 +6,7 @@ from prolu.client import Client
 from prolu.client.client import Client
 from prolu.client.errors import (
     ApiError,
+    ChoreFailed,
     Conflict,
     ConnectionFailed,
     DownloadFailed,
@@ -26,6 +27,7 @@ from prolu.client.results import Results, SeedResults
 
 __all__ = [
     "ApiError",
+    "ChoreFailed",
     "Client",
     "Conflict",
     "ConnectionFailed",

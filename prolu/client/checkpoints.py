@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,12 +15,31 @@ from typing import Any
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ValidationError
 
+from prolu.client.chores import Chores
 from prolu.client.downloads import are_whole, fetch, only_here
-from prolu.client.errors import ApiError, ConnectionFailed, DownloadFailed, NoSuchCheckpoint, NotFound
+from prolu.client.errors import (
+    ApiError,
+    ConnectionFailed,
+    DownloadFailed,
+    NoSuchCheckpoint,
+    NotFound,
+    UnreadableAnswer,
+)
 from prolu.client.http import Http, path_id
+from prolu.client.hub import Pushed, check_repository, model_card, push_folder
 from prolu.client.records import MissingPackage
 from prolu.client.runs import Identity
-from prolu.client.wire import CheckpointPatch, CheckpointRead, KeepBest, PruneRead, PruneRequest, VerifyRead
+from prolu.client.wire import (
+    BiasSnapshotRead,
+    CheckpointPatch,
+    CheckpointRead,
+    ChoreRead,
+    KeepBest,
+    PruneRead,
+    PruneRequest,
+    RunRead,
+    VerifyRead,
+)
 from prolu.spec.report import CheckpointFile
 from prolu.spec.run import ExportFormat
 
@@ -34,8 +54,9 @@ _VERIFYING_SECONDS = 900.0
 class Checkpoints:
     """Checkpoints of the runs that you may see."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, chores: Chores) -> None:
         self._http = http
+        self._chores = chores
 
     def get(self, checkpoint: Identity) -> CheckpointRead:
         """One checkpoint and its files. Raises NotFound."""
@@ -163,11 +184,88 @@ class Checkpoints:
         file's name leads out of the directory, a file differs from its checksum, or the manifest from the announced files.
         """
         found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
-        target = Path(directory)
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise DownloadFailed(f"{target} exists already; name a new or an empty folder.")
+        target = _new_folder(directory)
         prefix = "" if layout is None else f"{layout}/"
         return self._bring(found, files_of(found, layout), target, prefix, on_bytes)
+
+    def export(
+        self,
+        checkpoint: Identity | CheckpointRead,
+        directory: str | Path,
+        *,
+        layout: ExportFormat = "sae_lens",
+        timeout: float | None = None,
+        on_look: Callable[[ChoreRead], None] = lambda _chore: None,
+    ) -> ChoreRead:
+        """Have the service convert a checkpoint for another library, wait, and download that into `directory`.
+
+        Nothing of it needs torch here. An export that was made before, for anybody, is downloaded at once. The answer's `notes`
+        say what that layout cannot hold. Raises ChoreFailed, WaitedTooLong after `timeout` seconds, and as `download` does.
+
+        Example: `client.checkpoints.export(checkpoint.id, "for-saelens")`, then `SAE.load_from_disk("for-saelens")`.
+        """
+        target = _new_folder(directory)
+        found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
+        made = self._chores.wait(self._chores.export(found.id, layout=layout), timeout=timeout, on_look=on_look)
+        self._bring(found, made.files, target, f"{layout}/", lambda _count: None)
+        return made
+
+    def recompute(
+        self,
+        checkpoint: Identity | CheckpointRead,
+        *,
+        timeout: float | None = None,
+        on_look: Callable[[ChoreRead], None] = lambda _chore: None,
+    ) -> BiasSnapshotRead:
+        """Have the service compute the bias statistics of a checkpoint again, from its files alone, and wait for them.
+
+        Raises ChoreFailed, WaitedTooLong after `timeout` seconds, Conflict, Forbidden, NotFound.
+        """
+        identity = checkpoint.id if isinstance(checkpoint, CheckpointRead) else checkpoint
+        made = self._chores.wait(self._chores.recompute(identity), timeout=timeout, on_look=on_look)
+        if made.snapshot is None:
+            raise UnreadableAnswer(
+                f"Chore {made.id} is done and has no statistics; use a client of the service's version."
+            )
+        return made.snapshot
+
+    def push(
+        self,
+        reference: Identity | CheckpointRead,
+        repo_id: str,
+        *,
+        step: int | None = None,
+        layout: ExportFormat | None = None,
+        path: str = "",
+        private: bool | None = None,
+        message: str | None = None,
+        on_bytes: Callable[[int], None] = lambda _count: None,
+    ) -> Pushed:
+        """Push the weights of a checkpoint and a model card to a repository of the Hugging Face hub, in one commit.
+
+        `reference` is as for `load`. It goes in our own layout, or with `layout` in another library's, into the folder `path` of
+        the repository, which is made where there is none: `private`, or as the hub decides. Files are verified when they have
+        come here, and again by what the hub says it holds. Token and address are those of huggingface_hub: HF_TOKEN, HF_ENDPOINT.
+        Raises MissingPackage, PushFailed, and as `download` and `export` do.
+
+        Example: `client.checkpoints.push(run.id, "our-lab/sae-layer-6", private=True)`.
+        """
+        check_repository(repo_id)
+        if path:
+            _check_name(path)
+        found = reference if isinstance(reference, CheckpointRead) else self.find(reference, step=step)
+        run = self._http.get(f"/v1/runs/{found.run_id}", RunRead)
+        with tempfile.TemporaryDirectory(prefix="prolu-") as scratch:
+            folder = Path(scratch, "checkpoint")
+            if layout is None:
+                self._bring(found, [file for file in found.files if file.name in _WEIGHTS], folder, "", on_bytes)
+            elif any(file.name.startswith(f"{layout}/") for file in found.files):
+                self.download(found, folder, layout=layout, on_bytes=on_bytes)
+            else:
+                self.export(found, folder, layout=layout)
+            card = model_card(run, found, repo_id, layout=layout, path=path)
+            said = message or f"Add the checkpoint of run {run.id} at step {found.step}"
+            return push_folder(folder, card, repo_id, path=path, private=private, message=said)
 
     def _bring(
         self,
@@ -245,10 +343,17 @@ def files_of(checkpoint: CheckpointRead, layout: ExportFormat | None) -> list[Ch
     files = [file for file in checkpoint.files if file.name.startswith(f"{layout}/")]
     if not files:
         raise DownloadFailed(
-            f"Checkpoint {checkpoint.id} at step {checkpoint.step} has no {layout} export: only the last checkpoint of a run has "
-            f"those that its spec lists under `exports`. Convert it with `prolu export {checkpoint.id} --format {layout}`."
+            f"Checkpoint {checkpoint.id} at step {checkpoint.step} has no {layout} export of its run; have it made with "
+            f"`prolu export {checkpoint.id} --format {layout} --remote`, or convert it here without `--remote`."
         )
     return files
+
+
+def _new_folder(directory: str | Path) -> Path:
+    target = Path(directory)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DownloadFailed(f"{target} exists already; name a new or an empty folder.")
+    return target
 
 
 def _flag(value: bool | None) -> str | None:

@@ -21,6 +21,7 @@ import httpx
 
 from prolu.client.audit import Audit
 from prolu.client.checkpoints import Checkpoints
+from prolu.client.chores import Chores
 from prolu.client.http import Http
 from prolu.client.locate import locate
 from prolu.client.nodes import Nodes
@@ -57,7 +58,8 @@ class Client:
         self.runs = Runs(self._http, sleep)
         self.sweeps = Sweeps(self._http, sleep)
         self.results = Questions(self._http)
-        self.checkpoints = Checkpoints(self._http)
+        self.chores = Chores(self._http, sleep)
+        self.checkpoints = Checkpoints(self._http, self.chores)
         self.nodes = Nodes(self._http)
         self.users = Users(self._http)
         self.tokens = Tokens(self._http)

@@ -7,6 +7,7 @@ ProluError
  ├─ DownloadFailed          what came is not what was announced
  ├─ NoSuchUser              nobody has the name that was given
  ├─ NoSuchCheckpoint        the run has none there
+ ├─ ChoreFailed             an export, or statistics computed again, could not be made
  ├─ WaitedTooLong           the time given to `wait` is over
  └─ ApiError                it answers with a problem (RFC 9457): `.problem`
      ├─ Invalid             400, 413, 415, 422: the request is wrong; `.problem.errors` says where
@@ -49,6 +50,10 @@ class NoSuchUser(ProluError):
 
 class NoSuchCheckpoint(ProluError):
     """The run has no checkpoint, or none at that step."""
+
+
+class ChoreFailed(ProluError):
+    """What was asked of the cluster with a checkpoint could not be done; the sentence says why."""
 
 
 class WaitedTooLong(ProluError):

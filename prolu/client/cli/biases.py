@@ -17,6 +17,7 @@ from prolu.client.cli.offline import ask, located, require_torch
 from prolu.client.cli.output import note, number, out, percent, print_json, short, state, table, user_text
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import LAST, find
+from prolu.client.cli.remote import Remote, remote_checkpoint, telling
 from prolu.client.client import Client
 from prolu.client.histograms import bar, sparkline
 from prolu.client.levels import in_words, value_of
@@ -48,6 +49,7 @@ def biases(
         typer.Option("--recompute", help="Compute them again from the files of a checkpoint, given by id or folder."),
     ] = False,
     step: Annotated[int | None, typer.Option(help="Step of the run's checkpoint; with --recompute.")] = None,
+    remote: Remote = False,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="PATH", help="Tell those of a sweep's runs against a field, over seeds."),
@@ -68,6 +70,8 @@ def biases(
         raise BadInput("--over-training says what to draw; name a picture with --plot.")
     if step is not None and not recompute:
         raise BadInput("--step chooses a checkpoint; add --recompute.")
+    if remote and not recompute:
+        raise BadInput("--remote says where statistics are computed again; add --recompute.")
     check_picture(plot)
     check_place("--plot", plot)
     if against is not None:
@@ -76,7 +80,8 @@ def biases(
     if filter_:
         raise BadInput("--filter chooses runs to compare; say by --against which field they are told against.")
     if recompute:
-        _recompute(reference, step, population, plot, as_json=as_json)
+        title, snapshot = (_recomputed_there if remote else _recomputed_here)(reference, step)
+        _show_recomputed(title, snapshot, population, plot, as_json=as_json)
         return
     with connect() as client:
         kind, found = find(client, reference)
@@ -91,16 +96,28 @@ def biases(
             _print_sweep(client, found, population, as_json=as_json)
 
 
-def _recompute(reference: str, step: int | None, population: Population, plot: Path | None, *, as_json: bool) -> None:
+def _recomputed_here(reference: str, step: int | None) -> tuple[str, BiasSnapshotRead]:
     """From the files alone, so that what a run reported can be checked, and analysed where no service is."""
-    require_torch("Reading weights")
+    require_torch("Reading weights", remote=True)
     with located(reference, step) as found:
         answer, title = ask(["biases", found.folder, "--json"]), found.title
-    if as_json:
-        print(answer, end="")
-        return
     snapshot = BiasSnapshot.model_validate_json(answer)
-    read = BiasSnapshotRead(run_id=UUID(int=0), **snapshot.model_dump(exclude={"kind"}))
+    return title, BiasSnapshotRead(run_id=UUID(int=0), **snapshot.model_dump(exclude={"kind"}))
+
+
+def _recomputed_there(reference: str, step: int | None) -> tuple[str, BiasSnapshotRead]:
+    """The same, by the service."""
+    with remote_checkpoint(reference, step) as (client, checkpoint):
+        read = client.checkpoints.recompute(checkpoint, on_look=telling())
+    return f"run {short(checkpoint.run_id)} at step {checkpoint.step:,}", read
+
+
+def _show_recomputed(
+    title: str, read: BiasSnapshotRead, population: Population, plot: Path | None, *, as_json: bool
+) -> None:
+    if as_json:
+        print_json(BiasSnapshot(**read.model_dump(exclude={"run_id"})))
+        return
     if plot is None:
         _print_series(title, [read], population)
         return

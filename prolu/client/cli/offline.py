@@ -56,10 +56,11 @@ class Located:
     """What people call it."""
 
 
-def require_torch(doing: str) -> None:
-    """Refuse early what would fail after a long download. Raises BadInput."""
+def require_torch(doing: str, *, remote: bool = False) -> None:
+    """Refuse early what would fail after a long download; `remote` says that the service can do it. Raises BadInput."""
     if importlib.util.find_spec("torch") is None:
-        raise BadInput(f"{doing} needs torch, which is not installed here; install prolu[train].")
+        instead = ", or have the service do it with --remote" if remote else ""
+        raise BadInput(f"{doing} needs torch, which is not installed here; install prolu[train]{instead}.")
 
 
 @contextmanager
