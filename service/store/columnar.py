@@ -92,7 +92,7 @@ def _array(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Array
 
 def _as_text(columns: Sequence[Column]) -> ColumnElement[str]:
     """The row as PostgreSQL writes one, `(0,4.5,"a name",,0)`: CSV between parentheses, which two zeros hold."""
-    zero = literal_column("0")
+    zero: ColumnElement[int] = literal_column("0")
     values = [_microseconds(value_of(one)) if one.kind == "time" else value_of(one) for one in columns]
     return sql_cast(func.row(zero, *values, zero), Text()).label("line")
 

@@ -69,11 +69,16 @@ def succeeded(
     """
     statement = chosen(columns, condition=condition, sweep_id=sweep_id, repeated=repeated).add_columns(*more)
     rows = session.execute(statement.order_by(FINDINGS.c.run_id).limit(most + 1)).all()
-    if len(rows) > most:
+    require_few(len(rows), most)
+    return rows
+
+
+def require_few(found: int, most: int) -> None:
+    """Raise Invalid if more runs are chosen than are looked at."""
+    if found > most:
         raise Invalid(
             f"The filter finds more than {most:,} runs that succeeded; narrow it, to a sweep or a span of time."
         )
-    return rows
 
 
 def chosen(
@@ -84,7 +89,8 @@ def chosen(
     tables = source([*columns, *columns_of(condition)])
     if repeated and tables is FINDINGS:
         tables = FINDINGS.join(RUNS, RUNS.c.id == FINDINGS.c.run_id)
-    statement = select(*DESCRIBED, *map(value_of, columns), *told).select_from(tables)
+    values = [value_of(column).label(f"value_{place}") for place, column in enumerate(columns)]
+    statement = select(*DESCRIBED, *values, *told).select_from(tables)
     statement = statement.where(FINDINGS.c.state == "succeeded", ~FINDINGS.c.superseded)
     if sweep_id is not None:
         statement = statement.where(FINDINGS.c.sweep_id == sweep_id)
