@@ -56,6 +56,7 @@ from service.store.events import Settled
 from service.store.gate import Gate
 from service.store.hub import Hub
 from service.store.local_token import ensure_local_token
+from service.store.offers import Offers
 from service.store.planned import Planned
 from service.store.surroundings import Surroundings
 
@@ -88,6 +89,7 @@ def create_app(settings: Settings, *, hub_transport: httpx.BaseTransport | None 
             one_machine=database.is_sqlite,
             max_gpus_per_user=settings.max_gpus_per_user,
         ),
+        offers=Offers(database),
         streams=streams,
         settled=settled,
         metrics=Metrics(database, lambda: streams.open),

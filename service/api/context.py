@@ -22,6 +22,7 @@ from service.store.db import Database
 from service.store.deletion import Remover
 from service.store.events import Settled
 from service.store.gate import Gate
+from service.store.offers import Offers
 from service.store.planned import Planned
 from service.store.surroundings import Surroundings
 from service.store.tokens import looks_like_a_token
@@ -36,6 +37,7 @@ class Services:
     artifacts: Artifacts
     remover: Remover
     surroundings: Surroundings
+    offers: Offers
     planned: Planned
     gate: Gate
     throttle: Throttle | None

@@ -32,7 +32,7 @@ from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
-from service.store import asked, audit, inputs, lists, nodes, queue, results, reuse, series
+from service.store import asked, audit, inputs, lists, queue, results, reuse, series
 from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -55,8 +55,9 @@ def submit_run(
     tier = tiers.allowed(body.tier, is_admin=user.is_admin)
 
     def check() -> None:
-        offers = nodes.believed_nodes(services.database)
-        mistakes = check_memory(body.spec) + inputs.check(body.spec, services.surroundings, offers)
+        mistakes = check_memory(body.spec) + services.offers.mistakes(
+            lambda offers: inputs.check(body.spec, services.surroundings, offers)
+        )
         if mistakes:
             raise invalid(mistakes, "spec")
 
