@@ -93,9 +93,10 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path / "data")
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One that the tests which do not stop it share."""
+    stack = Stack(tmp_path_factory.mktemp("up") / "data")
     yield stack
     if stack.process.poll() is None:
         family = [*stack.descendants(), psutil.Process(stack.process.pid)]
@@ -105,7 +106,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def small_demo_sweep() -> SweepSpec:
     document = parse((ROOT / "examples" / "demo.yaml").read_text())
-    document["base"]["data"] |= {"tokens": 4_096, "eval_tokens": 512}
+    # The model reads the tokens of cross-entropy in every run, and the default is ten seconds of that.
+    document["base"]["data"] |= {"tokens": 4_096, "eval_tokens": 512, "ce_tokens": 256}
     document["base"]["training"] |= {
         "steps": 240,
         "batch_size": 256,
@@ -114,6 +116,9 @@ def small_demo_sweep() -> SweepSpec:
         "checkpoint_every_steps": 40,
     }
     document["variants"] = [document["variants"][0], document["variants"][-1]]
+    document["base"]["sae"]["d_sae"] = (
+        576  # half: a step is half the work, and 240 of them still last long enough to be struck
+    )
     for variant in document["variants"]:
         variant["grid"] = {path: values[:1] for path, values in variant["grid"].items()}
     return validate(document, SweepSpec)
@@ -145,25 +150,6 @@ def training_somewhere(client: Client, sweep_id: UUID) -> RunSummary | None:
     )
 
 
-def test_killed_workers_and_a_killed_dispatcher_change_no_bit_of_any_weight(stack: Stack):
-    client = stack.client
-    undisturbed = client.sweeps.submit(small_demo_sweep())
-    calm_runs = finish(client, undisturbed.id)
-
-    disturbed = client.sweeps.submit(small_demo_sweep())
-    victim = wait_for(lambda: training_somewhere(client, disturbed.id))
-    assert stack.kill(lambda command: command.startswith("ray::TrainingActor"))
-    wait_for(lambda: client.runs.get(victim.id).epoch > 1)
-    wait_for(lambda: training_somewhere(client, disturbed.id))
-    assert stack.kill(lambda command: command.endswith("-m workers") and "guardian" not in command) == 1
-    for calm, shaken in zip(calm_runs, finish(client, disturbed.id), strict=True):
-        assert final_weights(client, calm.id) == final_weights(client, shaken.id)
-        assert calm.metrics == shaken.metrics
-    attempts = client.runs.attempts(victim.id)
-    assert [attempt.outcome for attempt in attempts] == ["lost", "succeeded"]
-    assert (attempts[1].resumed_from_step or 0) >= 40
-
-
 def test_ctrl_c_loses_nothing_and_the_next_up_goes_on(tmp_path: Path):
     stack = Stack(tmp_path / "data")
     sweep = stack.client.sweeps.submit(small_demo_sweep())
@@ -183,6 +169,25 @@ def test_ctrl_c_loses_nothing_and_the_next_up_goes_on(tmp_path: Path):
         assert resumed == [attempt.last_step or None for attempt in ended_early], "no step was trained twice"
     finally:
         stack.stop()
+
+
+def test_killed_workers_and_a_killed_dispatcher_change_no_bit_of_any_weight(stack: Stack):
+    client = stack.client
+    undisturbed = client.sweeps.submit(small_demo_sweep())
+    calm_runs = finish(client, undisturbed.id)
+
+    disturbed = client.sweeps.submit(small_demo_sweep())
+    victim = wait_for(lambda: training_somewhere(client, disturbed.id))
+    assert stack.kill(lambda command: command.startswith("ray::TrainingActor"))
+    wait_for(lambda: client.runs.get(victim.id).epoch > 1)
+    wait_for(lambda: training_somewhere(client, disturbed.id))
+    assert stack.kill(lambda command: command.endswith("-m workers") and "guardian" not in command) == 1
+    for calm, shaken in zip(calm_runs, finish(client, disturbed.id), strict=True):
+        assert final_weights(client, calm.id) == final_weights(client, shaken.id)
+        assert calm.metrics == shaken.metrics
+    attempts = client.runs.attempts(victim.id)
+    assert [attempt.outcome for attempt in attempts] == ["lost", "succeeded"]
+    assert (attempts[1].resumed_from_step or 0) >= 40
 
 
 def test_a_second_up_on_the_same_data_directory_is_refused_by_name(stack: Stack):
