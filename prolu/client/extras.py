@@ -1,4 +1,4 @@
-"""The packages that trackers are written with: none belongs to the light client, and each is imported when it is used."""
+"""Packages of the project's extras: none belongs to the light client, and each is imported when it is used."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def needed(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         package = (error.name or module).partition(".")[0]
         raise MissingPackage(
-            f'Exports to {extra} need the package {package}, which is not installed; run pip install "prolu[{extra}]".'
+            f'This needs the package {package}, which is not installed; run pip install "prolu[{extra}]".'
         ) from None

@@ -21,6 +21,7 @@
     filing       pin, unpin, tag, note, archive, unarchive
     exporting    export
     tracking     track
+    pushing      push
     measuring    evaluate, align
     offline      checkpoints brought here, and worked on by a child process
     starting     up

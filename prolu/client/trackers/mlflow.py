@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prolu.client.trackers.packages import needed
+from prolu.client.extras import needed
 from prolu.client.trackers.rows import Row
 from prolu.client.trackers.tracker import Subject, final_metrics
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from prolu.client.trackers.packages import needed
+from prolu.client.extras import needed
 from prolu.client.trackers.rows import Bins, Row
 from prolu.client.trackers.tracker import Subject, final_metrics
 
