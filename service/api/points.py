@@ -79,7 +79,7 @@ def _refused(points: Sequence[Point], services: Services) -> Iterator[tuple[Poin
             yield point, mistakes
     seen = set()
     for point in points:
-        asks = (point.spec.data_digest(), point.spec.resources.model_dump_json())
+        asks = (point.data_digest, point.spec.resources.model_dump_json())
         if asks in seen:
             continue
         seen.add(asks)

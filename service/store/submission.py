@@ -78,8 +78,9 @@ def submit_run(
 ) -> Submitted:
     """Add one run to the queue; one that refers to a finished run has ended at once."""
     run_id = uuid7()
+    document = spec.model_dump(mode="json")
     run = {
-        **_columns(spec),
+        **_columns(spec, document, digest=digest_of_document(document), data_digest=digest_of(document["data"])),
         "id": run_id,
         "owner_id": owner_id,
         "tier": tier,
@@ -176,8 +177,9 @@ def _submitted(run_id: UUID, now: datetime, detail: dict[str, Any]) -> dict[str,
 
 
 def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> dict[str, Any]:
+    document = point.spec.model_dump(mode="json")
     return {
-        **_columns(point.spec),
+        **_columns(point.spec, document, digest=point.digest, data_digest=point.data_digest),
         "id": uuid7(),
         "owner_id": sweep.owner_id,
         "sweep_id": sweep.id,
@@ -193,12 +195,11 @@ def _of_point(point: Point, sweep: SweepRow, *, index: int, now: datetime) -> di
     }
 
 
-def _columns(spec: RunSpec) -> dict[str, Any]:
-    document = spec.model_dump(mode="json")
+def _columns(spec: RunSpec, document: Mapping[str, Any], *, digest: str, data_digest: str) -> dict[str, Any]:
     return {
         "name": spec.name,
-        "digest": digest_of_document(document),
-        "data_digest": digest_of(document["data"]),
+        "digest": digest,
+        "data_digest": data_digest,
         "spec": document,
         "ranks": spec.resources.ranks,
         "cpus": spec.resources.cpus,

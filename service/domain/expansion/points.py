@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prolu.spec import Mistake, RunSpec, SpecError, SweepSpec, Variant, validate
+from prolu.spec import Mistake, RunSpec, SpecError, SweepSpec, Variant, digest_of, validate
 from prolu.spec.places import find
+from prolu.spec.run import digest_of_document
 from service.domain.expansion.naming import describe, name_of
 from service.domain.expansion.settings import Location, Setting
 
@@ -28,6 +29,7 @@ class Point:
     set: Mapping[str, Any]
     spec: RunSpec
     digest: str
+    data_digest: str
     origins: Mapping[str, Location]
 
     def locate(self, location: Location) -> Location:
@@ -79,7 +81,17 @@ def build(sweep: SweepSpec, index: int, variant: Variant | None, settings: Seque
         raise SpecError(
             [Mistake(_locate(origins, mistake.location), f"{title}: {mistake.sentence}") for mistake in error.mistakes]
         ) from None
-    return Point(index, spec.name, variant.name if variant else None, chosen, spec, spec.digest(), origins)
+    plain = spec.model_dump(mode="json")
+    return Point(
+        index=index,
+        name=spec.name,
+        variant=variant.name if variant else None,
+        set=chosen,
+        spec=spec,
+        digest=digest_of_document(plain),
+        data_digest=digest_of(plain["data"]),
+        origins=origins,
+    )
 
 
 def _applied(base: Mapping[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
