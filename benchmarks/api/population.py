@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -36,6 +36,8 @@ SECONDS_APART = 10
 _STEPS = 20_000
 # Runs of one transaction.
 _AT_ONCE = 10_000
+# So far apart are the runs of which snapshots are written at once.
+_APART = 10
 
 _DATA = {
     "kind": "language_model",
@@ -57,8 +59,18 @@ _STATES = ("succeeded",) * 92 + ("failed",) * 4 + ("cancelled",) * 2 + ("queued"
 SHARE_SUCCEEDED = _STATES.count("succeeded") / len(_STATES)
 
 
-def populate(database: Database, *, runs: int, snapshots: int = 10, points: int = 100) -> list[UUID]:
-    """Write so many runs, and so many snapshots and points of the metrics of each that began. Returns the runs, oldest first."""
+def populate(
+    database: Database,
+    *,
+    runs: int,
+    snapshots: int = 10,
+    points: int = 100,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[UUID]:
+    """Write so many runs, and so many snapshots and points of the metrics of each that began. Returns the runs, oldest first.
+
+    `on_progress` hears how many runs there are.
+    """
     users = [uuid7() for _ in range(USERS)]
     sweeps = [uuid7() for _ in range(math.ceil(runs / RUNS_IN_A_SWEEP))]
     ids = [uuid7() for _ in range(runs)]
@@ -74,13 +86,36 @@ def populate(database: Database, *, runs: int, snapshots: int = 10, points: int 
             bulk = Bulk(session.connection())
             bulk.write("runs", _RUN, (_run(one, index, users, sweeps) for index, one in block))
             bulk.write("attempts", _ATTEMPT, (_attempt(one, index) for one, index in begun))
-            seen = (row for one, index in begun for row in _snapshots(bulk.identity(one), index, snapshots))
-            bulk.write_plain("bias_snapshots", _SNAPSHOT, seen, watched=True)
             measured = (row for one, index in begun for row in _points(bulk.identity(one), index, points))
             bulk.write_plain("metric_points", _POINT, measured, watched=False)
-    with database.look() as connection:
-        connection.exec_driver_sql("ANALYZE")
+        _look_at_biases(database, begun, snapshots)
+        on_progress(first + len(block))
+    settle(database)
     return ids
+
+
+def settle(database: Database) -> None:
+    """Do at once what a database does by and by after so many rows: count them, sweep up, write what is in memory only."""
+    with database.look() as connection:
+        for statement in ("ANALYZE",) if database.is_sqlite else ("VACUUM (ANALYZE)", "CHECKPOINT"):
+            connection.exec_driver_sql(statement)
+
+
+def _look_at_biases(database: Database, begun: Sequence[tuple[UUID, int]], count: int) -> None:
+    """Write the snapshots of a block of runs.
+
+    PostgreSQL is told of them in small transactions, of runs that are no neighbours, as by a lab at work. Every snapshot makes
+    a new version of its run's row of findings: ten for each row of a page in one transaction would leave a table of dead rows.
+    """
+    every = 1 if database.is_sqlite else _APART
+    numbers = [range(count)] if database.is_sqlite else [range(number, number + 1) for number in range(count)]
+    for some in numbers:
+        for first in range(every):
+            with database.begin() as session:
+                bulk = Bulk(session.connection())
+                runs = [(bulk.identity(one), index) for one, index in begun[first::every]]
+                seen = (_snapshot(run, index, number, count) for run, index in runs for number in some)
+                bulk.write_plain("bias_snapshots", _SNAPSHOT, seen, watched=True)
 
 
 def spec_of(index: int) -> RunSpec:
@@ -253,12 +288,11 @@ def _attempt(run: UUID, index: int) -> tuple[Any, ...]:
     return run, 1, f"prolu-{run}-e1", "bench", end, 100, _STEPS, start, end, state, failure
 
 
-def _snapshots(run: str, index: int, count: int) -> Iterator[tuple[Any, ...]]:
-    """From before the first step to the last one, evenly."""
+def _snapshot(run: str, index: int, number: int, count: int) -> tuple[Any, ...]:
+    """One of `count` from before the first step to the last one, evenly."""
     negative = random.Random(2 * index + 1).randint(70, 99)
-    for number in range(count):
-        step = _STEPS * number // max(1, count - 1)
-        yield run, step, 1, step * 4096, *_biases(negative, number, max(1, count - 1))
+    step = _STEPS * number // max(1, count - 1)
+    return run, step, 1, step * 4096, *_biases(negative, number, max(1, count - 1))
 
 
 @cache

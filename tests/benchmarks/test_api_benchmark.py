@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
+
+from benchmarks.api.__main__ import _populated
+from benchmarks.api.population import populate
+from benchmarks.queue.databases import Kind
+from service.store.db import Database
+from service.store.models import FINDINGS, BiasSnapshotRow
 
 ROOT = Path(__file__).parents[2]
 BOTH = {"sqlite", "postgresql"}
@@ -45,3 +52,24 @@ def test_how_long_the_population_took_and_how_large_it_is_is_told(found: Any) ->
         generated = found["measured"][kind]["generated"]
         assert generated["seconds"] > 0
         assert generated["mebibytes"] > 1
+
+
+def test_a_database_that_has_the_runs_is_measured_as_it_is_and_another_is_refused(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind: Kind = "sqlite" if database.is_sqlite else "postgresql"
+    _populated(kind, database, 30)
+    assert capsys.readouterr().out.startswith(f"{kind}: 30 of 30 runs written")
+    assert _populated(kind, database, 30)["mebibytes"] > 0
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit, match="has 30 runs; give an empty one, or --runs 30"):
+        _populated(kind, database, 31)
+
+
+def test_every_run_that_began_has_all_its_snapshots_and_the_last_is_found(database: Database) -> None:
+    populate(database, runs=30, snapshots=4, points=3)
+    with database.read() as session:
+        counts = dict(session.execute(select(BiasSnapshotRow.run_id, func.count()).group_by("run_id")).all())
+        steps = session.scalars(select(FINDINGS.c.bias_step).where(FINDINGS.c.state != "queued")).all()
+    assert len(counts) == len(steps) > 20
+    assert (set(counts.values()), set(steps)) == ({4}, {20_000})
