@@ -6,9 +6,10 @@ Knows HTTP and the wire format; the resources know paths. `transport` is the sea
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -30,6 +31,9 @@ ATTEMPTS, ATTEMPTS_TO_WRITE = 4, 7
 _FIRST_DELAY_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 20.0
 _PAGE = 100
+# What an S3 says of an address that it does not take, as XML.
+_OF_A_REFUSAL = (re.compile(r"<Code>([^<]{1,100})</Code>"), re.compile(r"<Message>([^<]{1,200})</Message>"))
+_LONGEST_REFUSAL_BYTES = 4_096
 _PASSING = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS})
 
 
@@ -206,15 +210,15 @@ class Http:
         wanted = {name: value for name, value in headers.items() if name != "If-Range"}  # our ETag is not the store's
         try:
             found = self._http.send(httpx.Request("GET", place, headers=wanted), stream=True)
-            if not found.is_success:
-                found.read()
+            said = "" if found.is_success else _said_by_the_store(found)
         except httpx.TransportError as error:
             raise ConnectionFailed(
                 f"{place.host}, where {self.place.url} sends us, does not answer: {_said(error)}."
             ) from error
         if not found.is_success:
             raise ConnectionFailed(
-                f"{place.host}, where {self.place.url} sends us, answers {found.status_code} {found.reason_phrase}; try again."
+                f"{place.host}, where {self.place.url} sends us, answers {found.status_code} {found.reason_phrase}"
+                f"{said}; try again."
             )
         return found
 
@@ -255,6 +259,19 @@ def _read(response: httpx.Response, model: type[Model]) -> Model:
 
 def _said(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
+
+
+def _said_by_the_store(response: httpx.Response) -> str:
+    """What S3 says is wrong, in brackets, from the beginning of its answer; nothing where it is not in S3's words."""
+    beginning = b""
+    with closing(response):
+        for piece in response.iter_bytes(_LONGEST_REFUSAL_BYTES):
+            beginning += piece
+            if len(beginning) >= _LONGEST_REFUSAL_BYTES:
+                break
+    text = beginning[:_LONGEST_REFUSAL_BYTES].decode(errors="replace")
+    found = [match[1] for match in (pattern.search(text) for pattern in _OF_A_REFUSAL) if match]
+    return f" ({': '.join(found)})" if found else ""
 
 
 def _problem(response: httpx.Response) -> Problem:

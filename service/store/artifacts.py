@@ -181,7 +181,7 @@ class Artifacts:
         # Later than the constructor: S3 may ask the network for its credentials.
         if self._store is None:
             with _answering():
-                self._store = fsspec.url_to_fs(self._url)
+                self._store = fsspec.url_to_fs(self._url, **_options(self._url))
         return self._store
 
 
@@ -246,6 +246,18 @@ def _inside(name: str) -> str:
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or "\0" in name:
         raise NotFound(f"{name!r} is not the name of a file in a checkpoint.")
     return str(path)
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Sign addresses as S3 asks for since 2014, unless the operator's configuration of fsspec says otherwise.
+
+    By itself boto signs those that it gives away in the old way, which most regions and every new bucket refuse.
+    """
+    protocol = fsspec.utils.get_protocol(url)
+    if protocol not in ("s3", "s3a"):
+        return {}
+    configured = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": {"signature_version": "s3v4", **configured}}
 
 
 def _protocols(filesystem: Any) -> Sequence[str]:
