@@ -150,14 +150,14 @@ def test_the_queue_shows_what_works_and_what_waits_in_order(api: Api) -> None:
 
 def test_more_than_the_cluster_has_is_refused_with_the_largest_node(api: Api) -> None:
     asks = {"gpus": 1.0, "cpus": 64}
-    assert submit(api, resources=asks)  # nothing is known of the cluster yet
+    grid = {"resources.cpus": [1, 9]}
+    assert api.post("/v1/sweeps", sweep_body(grid=grid)).status_code == 201  # nothing is known of the cluster yet
     with api.database.begin() as session:
         see(session, NodeRead(name="big", cpus=8, gpus=0, memory_gb=64))
     answer = api.post("/v1/runs", {"spec": {**submit(api)["spec"], "resources": asks}})
     assert answer.status_code == 422
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/spec/resources/gpus", "/spec/resources/cpus"}
     assert "(big)" in answer.json()["detail"]
-    grid = {"resources.cpus": [1, 9]}
     refused = api.post("/v1/sweeps", sweep_body(grid=grid)).json()
     assert [error["pointer"] for error in refused["errors"]] == ["/spec/grid/resources.cpus/1"]
 
