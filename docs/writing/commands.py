@@ -11,13 +11,16 @@ from prolu.client.cli import __doc__ as about
 from prolu.client.cli.app import app
 from writing.schemas import cell
 
+_HEAD = "| argument or option | default | meaning |\n| --- | --- | --- |"
+
 
 def page() -> str:
     """The whole page: every command in the order of `prolu --help`, its arguments and its options."""
     group: Any = typer.main.get_command(app)
     sections = [_section(name, command) for name, command in group.commands.items()]
     status = (about or "").partition("Exit status:")[2].strip()
-    return f"# The `prolu` command\n\n{group.help}\n\n**Exit status:** {status}\n\n" + "\n".join(sections)
+    options = "\n".join([_HEAD, *_rows(group.params)])
+    return f"# The `prolu` command\n\n{group.help}\n\n**Exit status:** {status}\n\n{options}\n\n" + "\n".join(sections)
 
 
 def _section(name: str, command: Any, above: str = "prolu") -> str:
@@ -29,7 +32,7 @@ def _section(name: str, command: Any, above: str = "prolu") -> str:
         return "\n".join([*lines, *(_section(each, one, f"{above} {name}") for each, one in subcommands.items())])
     rows = [*_rows(command.params)]
     if rows:
-        lines += ["| argument or option | default | meaning |", "| --- | --- | --- |", *rows, ""]
+        lines += [_HEAD, *rows, ""]
     return "\n".join(lines)
 
 

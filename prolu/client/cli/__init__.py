@@ -1,6 +1,7 @@
 """The `prolu` command.
 
     app          the commands put together, and every error turned into lines and an exit status
+    completing   what the shell offers for half a word
     connecting   the client that says when it waits
     documents    read a spec from a file or standard input
     places       what may be written where

@@ -55,7 +55,7 @@ OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _EPILOG = (
     "Exit status: 0 done, 1 a run did not succeed or another failure, 2 bad input, 3 the service is out of reach, "
-    "4 not authorised or no such thing."
+    "4 not authorised or no such thing, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -63,7 +63,6 @@ app = typer.Typer(
     help="Train sparse autoencoders through a shared queue: start the service, submit sweeps, read their results.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.bias_curves import against_a_field
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
@@ -35,7 +36,12 @@ _MOST_ROWS = 12
 
 def biases(
     reference: Annotated[
-        str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=completing.run_or_sweep,
+            help="Run or sweep: an id, a unique part of one, or `last`.",
+        ),
     ] = LAST,
     population: Annotated[
         Population, typer.Option("--latents", help="Which latents: all, or the alive or the dead alone.")
@@ -52,7 +58,12 @@ def biases(
     remote: Remote = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="PATH", help="Tell those of a sweep's runs against a field, over seeds."),
+        typer.Option(
+            "--against",
+            metavar="PATH",
+            autocompletion=completing.paths,
+            help="Tell those of a sweep's runs against a field, over seeds.",
+        ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="With --against, what to tell apart: `family`, a path, or `none`.")
@@ -60,7 +71,10 @@ def biases(
     filter_: Annotated[
         str,
         typer.Option(
-            "--filter", "-f", help="With --against, only runs that this filter finds, of all if no ID is given."
+            "--filter",
+            "-f",
+            autocompletion=completing.filter_text,
+            help="With --against, only runs that this filter finds, of all if no ID is given.",
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.frontiers import AsJson, Filter, Plot, one_of
@@ -25,7 +26,9 @@ def metrics(
     references: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ID...", help="Runs or sweeps: ids, unique parts, or `last`: the default without --filter."
+            metavar="ID...",
+            autocompletion=completing.run_or_sweep,
+            help="Runs or sweeps: ids, unique parts, or `last`: the default without --filter.",
         ),
     ] = None,
     filter_: Filter = "",

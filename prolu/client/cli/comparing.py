@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.frontiers import AsJson
@@ -20,7 +21,10 @@ from prolu.client.wire import ComparisonRead
 
 def compare(
     references: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Two to ten runs, by id or a unique part of one.")
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...", autocompletion=completing.run, help="Two to ten runs, by id or a unique part of one."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:

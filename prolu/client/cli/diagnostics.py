@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
@@ -21,7 +22,12 @@ from prolu.spec.report import Alignment, Estimate
 
 def diagnostics(
     reference: Annotated[
-        str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=completing.run_or_sweep,
+            help="Run or sweep: an id, a unique part of one, or `last`.",
+        ),
     ] = "last",
     part: Annotated[
         Part, typer.Option("--part", help="Whose update: the whole loss, or one part of it alone.")

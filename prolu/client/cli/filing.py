@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from prolu.client.cli import output
+from prolu.client.cli import completing, output
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check
 from prolu.client.cli.keeping import find_checkpoint
@@ -23,15 +23,29 @@ from prolu.client.sweeps import Sweeps
 from prolu.client.wire import CheckpointRead, DecisionPatch, RunRead, SweepRead
 
 References = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Runs or sweeps: ids, unique parts of them, or `last`.")
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        autocompletion=completing.run_or_sweep,
+        help="Runs or sweeps: ids, unique parts of them, or `last`.",
+    ),
 ]
 Pinnable = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID...", help="Runs, sweeps or checkpoints: ids, unique parts of a run's or sweep's, or `last`."
+        metavar="ID...",
+        autocompletion=completing.run_or_sweep,
+        help="Runs, sweeps or checkpoints: ids, unique parts of a run's or sweep's, or `last`.",
     ),
 ]
-Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        autocompletion=completing.run_or_sweep,
+        help="Run or sweep: an id, a unique part of one, or `last`.",
+    ),
+]
 Step = Annotated[int | None, typer.Option(help="Not the run, but its checkpoint at this step.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

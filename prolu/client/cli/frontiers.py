@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check_picture
 from prolu.client.cli.output import note, out, print_json, short
@@ -18,10 +19,14 @@ from prolu.spec.pareto import Goal
 SweepOrNone = Annotated[
     str | None,
     typer.Argument(
-        metavar="SWEEP", help="An id, a unique part of one, or `last`: the default, unless --filter chooses among all."
+        metavar="SWEEP",
+        autocompletion=completing.sweep,
+        help="An id, a unique part of one, or `last`: the default, unless --filter chooses among all.",
     ),
 ]
-Filter = Annotated[str, typer.Option("--filter", "-f", help="Only runs that this filter finds.")]
+Filter = Annotated[
+    str, typer.Option("--filter", "-f", autocompletion=completing.filter_text, help="Only runs that this filter finds.")
+]
 By = Annotated[str, typer.Option(help="What to tell apart: `family`, the value of a path, or `none`.")]
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw a picture instead.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from prolu.client.checkpoints import choose, files_of
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import note, short, size
@@ -25,7 +26,10 @@ from prolu.spec.run import ExportFormat
 
 def download(
     reference: Annotated[
-        str, typer.Argument(metavar="ID", help="Run: an id, a unique part of one, or `last`.")
+        str,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.run, help="Run: an id, a unique part of one, or `last`."
+        ),
     ] = "last",
     directory: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="New folder; by default prolu-ID-step-N in this one.")

@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.output import ago, number, out, print_json, short, state, table, user_text
@@ -17,9 +18,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Archived = Annotated[bool, typer.Option("--archived", help="Show what is in the archive too.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 States = Annotated[
-    list[str] | None, typer.Option("--state", metavar="STATE", help="Only runs in this state; repeat it for several.")
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        autocompletion=completing.state,
+        help="Only runs in this state; repeat it for several.",
+    ),
 ]
-OfSweep = Annotated[str | None, typer.Option("--sweep", metavar="ID", help="Only runs of this sweep.")]
+OfSweep = Annotated[
+    str | None, typer.Option("--sweep", metavar="ID", autocompletion=completing.sweep, help="Only runs of this sweep.")
+]
 
 RUN_COLUMNS = {
     "id": "left",
@@ -37,11 +46,20 @@ def runs(
     filter_: Annotated[
         str,
         typer.Option(
-            "--filter", metavar="FILTER", help="Only those, such as 'spec.sae.kind = \"prolu\" AND step > 100'."
+            "--filter",
+            metavar="FILTER",
+            autocompletion=completing.filter_text,
+            help="Only those, such as 'spec.sae.kind = \"prolu\" AND step > 100'.",
         ),
     ] = "",
     order_by: Annotated[
-        str, typer.Option("--order-by", metavar="PATHS", help="Sort by these, such as 'metrics.fvu, name desc'.")
+        str,
+        typer.Option(
+            "--order-by",
+            metavar="PATHS",
+            autocompletion=completing.paths,
+            help="Sort by these, such as 'metrics.fvu, name desc'.",
+        ),
     ] = "",
     states: States = None,
     owner: Annotated[

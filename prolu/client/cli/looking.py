@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from prolu import __version__
+from prolu.client.cli import completing
 from prolu.client.cli.asking import Asked, answer, check_places, refuse_together
 from prolu.client.cli.attempts import print_attempts
 from prolu.client.cli.connecting import connect
@@ -26,7 +27,14 @@ from prolu.client.records import Records
 from prolu.client.wire import RunRead, SweepRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        autocompletion=completing.run_or_sweep,
+        help="Run or sweep: an id, a unique part of one, or `last`.",
+    ),
+]
 
 _WRITERS = {".parquet": Records.to_parquet, ".csv": Records.to_csv, ".json": Records.to_json}
 
@@ -56,7 +64,9 @@ def results(
     reference: Annotated[
         str | None,
         typer.Argument(
-            metavar="SWEEP", help="An id, a unique part of one, or `last`, the default unless a filter is given."
+            metavar="SWEEP",
+            autocompletion=completing.sweep,
+            help="An id, a unique part of one, or `last`, the default unless a filter is given.",
         ),
     ] = None,
     filter_: Annotated[
@@ -64,14 +74,27 @@ def results(
         typer.Option(
             "--filter",
             metavar="FILTER",
+            autocompletion=completing.filter_text,
             help="Of any runs those, such as 'metrics.l0 <= 50 AND state = \"succeeded\"'.",
         ),
     ] = None,
     order_by: Annotated[
-        str | None, typer.Option("--order-by", metavar="PATHS", help="Sort by these, such as 'metrics.fvu desc, name'.")
+        str | None,
+        typer.Option(
+            "--order-by",
+            metavar="PATHS",
+            autocompletion=completing.paths,
+            help="Sort by these, such as 'metrics.fvu desc, name'.",
+        ),
     ] = None,
     fields: Annotated[
-        str | None, typer.Option("--fields", metavar="PATHS", help="Show these, such as 'id,spec.sae.*,metrics.l0'.")
+        str | None,
+        typer.Option(
+            "--fields",
+            metavar="PATHS",
+            autocompletion=completing.paths,
+            help="Show these, such as 'id,spec.sae.*,metrics.l0'.",
+        ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     parquet: Annotated[

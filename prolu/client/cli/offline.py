@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.keeping import fetch, find_checkpoint
@@ -22,7 +23,9 @@ from prolu.client.cli.output import short
 Reference = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="Run, checkpoint, or the folder of one: an id, a unique part of a run's, or `last`."
+        metavar="ID",
+        autocompletion=completing.run,
+        help="Run, checkpoint, or the folder of one: an id, a unique part of a run's, or `last`.",
     ),
 ]
 Step = Annotated[int | None, typer.Option(help="Step of the run's checkpoint; by default the last one.")]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
 from prolu.client.cli.keeping import find_checkpoint
@@ -71,7 +72,12 @@ def verify(
 
 
 def prune(
-    reference: Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part, or `last`.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.run_or_sweep, help="Run or sweep: an id, a unique part, or `last`."
+        ),
+    ],
     keep_last: Annotated[int, typer.Option(min=0, help="Keep the latest so many of each run.")] = 0,
     keep_best: Annotated[
         int, typer.Option(min=0, help="Keep so many that are the best by --metric; of a sweep, of all its runs.")

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.output import ago, note, out, print_json, short, span, state, table, user_text
 from prolu.client.cli.references import find_run
 from prolu.client.wire import ExplainRead, NodeRead, QueueEntry, QueueRead, ScoreRead, ShareRead
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Its name, as `prolu nodes` shows it.")]
+NodeName = Annotated[
+    str, typer.Argument(metavar="NODE", autocompletion=completing.node, help="Its name, as `prolu nodes` shows it.")
+]
 
 _LIVE = {"id": "left", "name": "left", "owner": "left", "state": "left", "step": "right"}
 _WAITING = {
@@ -42,7 +45,10 @@ def queue(
 
 
 def explain(
-    reference: Annotated[str, typer.Argument(metavar="RUN", help="An id, a unique part of one, or `last`.")] = "last",
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="RUN", autocompletion=completing.run, help="An id, a unique part of one, or `last`."),
+    ] = "last",
     as_json: AsJson = False,
 ) -> None:
     """Say why a run waits, what stands before it, and when it would start."""

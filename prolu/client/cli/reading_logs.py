@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.output import print_json_line
 from prolu.client.cli.references import find_run
@@ -15,7 +16,10 @@ from prolu.client.wire import LogRead
 
 
 def logs(
-    reference: Annotated[str, typer.Argument(metavar="RUN", help="An id, a unique part of one, or `last`.")] = "last",
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="RUN", autocompletion=completing.run, help="An id, a unique part of one, or `last`."),
+    ] = "last",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Stay, and print what is logged until the run has ended.")
     ] = False,

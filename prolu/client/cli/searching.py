@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.output import note, number, out, print_json, short, table, user_text
 from prolu.client.cli.references import find_sweep
@@ -14,7 +15,12 @@ from prolu.client.wire import SearchRead, TrialRead
 
 
 def trials(
-    reference: Annotated[str, typer.Argument(metavar="SWEEP", help="An id, a unique part of one, or `last`.")] = "last",
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP", autocompletion=completing.sweep, help="An id, a unique part of one, or `last`."
+        ),
+    ] = "last",
     front: Annotated[bool, typer.Option("--front", help="Only those that no other one beats.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import check
 from prolu.client.cli.output import note, print_json
 from prolu.client.cli.references import find_sweep
 from prolu.client.wire import SharingRequest, SweepRead
 
-Reference = Annotated[str, typer.Argument(metavar="SWEEP", help="An id, a unique part of one, or `last`.")]
+Reference = Annotated[
+    str,
+    typer.Argument(metavar="SWEEP", autocompletion=completing.sweep, help="An id, a unique part of one, or `last`."),
+]
 Names = Annotated[list[str], typer.Argument(metavar="USER...", help="Names of users.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check, find_preset, placed, read_document
 from prolu.client.cli.output import note, out, print_json, short, table, user_text
@@ -23,7 +24,11 @@ Preemptible = Annotated[
 ]
 PresetOf = Annotated[
     str | None,
-    typer.Option(metavar="NAME|FILE", help="Size it by a preset: `post`, the ProLU post's own size, or a YAML file."),
+    typer.Option(
+        metavar="NAME|FILE",
+        autocompletion=completing.preset,
+        help="Size it by a preset: `post`, the ProLU post's own size, or a YAML file.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reuse = Annotated[

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.output import note, number, out, print_json, print_json_line, short, table, user_text
 from prolu.client.cli.references import find
@@ -19,7 +20,14 @@ from prolu.client.wire import MetricRead, RunRead, RunSummary
 _LINE_EVERY_PERCENT = 20
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for every change.")]
-Reference = Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part of one, or `last`.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        autocompletion=completing.run_or_sweep,
+        help="Run or sweep: an id, a unique part of one, or `last`.",
+    ),
+]
 
 
 def watch(

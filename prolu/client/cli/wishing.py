@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput, check, read_document
 from prolu.client.cli.durations import seconds_of
@@ -24,7 +25,12 @@ from prolu.client.wire import RunRead, RunState, SweepRead, Tier
 from prolu.spec import LimitsSpec, SpecError, SweepSpec, parse
 
 References = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Runs or sweeps: ids, unique parts of them, or `last`.")
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        autocompletion=completing.run_or_sweep,
+        help="Runs or sweeps: ids, unique parts of them, or `last`.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MayBeStopped = Annotated[
@@ -92,7 +98,12 @@ def retry(
 
 
 def clone(
-    reference: Annotated[str, typer.Argument(metavar="ID", help="Run: an id, a unique part of one, or `last`.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.run_or_sweep, help="Run: an id, a unique part of one, or `last`."
+        ),
+    ],
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,7 +131,12 @@ def clone(
 
 
 def extend(
-    reference: Annotated[str, typer.Argument(metavar="ID", help="Sweep: an id, a unique part of one, or `last`.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.run_or_sweep, help="Sweep: an id, a unique part of one, or `last`."
+        ),
+    ],
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The sweep as it shall be, YAML or JSON; - reads standard input.")
     ],
@@ -140,7 +156,12 @@ def extend(
 
 
 def priority(
-    reference: Annotated[str, typer.Argument(metavar="ID", help="Run or sweep: an id, a unique part, or `last`.")],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", autocompletion=completing.run_or_sweep, help="Run or sweep: an id, a unique part, or `last`."
+        ),
+    ],
     value: Annotated[
         int | None, typer.Argument(metavar="[PRIORITY]", min=0, max=100, help="0 to 100; higher goes first.")
     ] = None,
