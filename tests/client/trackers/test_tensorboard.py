@@ -11,6 +11,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from prolu.client import Client
 from prolu.client.trackers import TensorBoard
+from prolu.spec.report import MetricPoint
 from tests.client.desk import SWEEP, Desk
 from tests.client.trackers.conftest import Told
 
@@ -39,6 +40,16 @@ def test_metrics_stand_at_their_steps_at_times_that_the_record_knows(
     times = [event.wall_time for event in board.Scalars("train/l0")]
     assert times == sorted(times)
     assert run.created_at.timestamp() <= times[0] < times[-1] <= run.finished_at.timestamp()
+
+
+def test_numbers_that_are_not_finite_are_gaps(client: Client, live: Told, tmp_path: Path) -> None:
+    values = {"l0": float("nan"), "fvu": float("inf"), "loss": 0.5}
+    live.desk.report(live.id, MetricPoint(split="train", step=90, tokens=900, values=values))
+    live.end()
+    client.track(live.id, to=TensorBoard(tmp_path))
+    board = read(tmp_path)
+    assert [step for step, _ in series(board, "train/l0")] == [0, 25, 50, 75]
+    assert series(board, "train/loss") == [(90, 0.5)]
 
 
 def test_histograms_have_the_bins_of_the_service(client: Client, ended: Told, tmp_path: Path) -> None:

@@ -52,15 +52,16 @@ def test_what_is_not_there_is_told(prolu: Prolu) -> None:
 def test_a_package_that_is_missing_is_named_with_its_extra(
     prolu: Prolu, ended: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package, extra, to in [
-        ("tensorboard", "tensorboard", "tensorboard:x"),
-        ("mlflow", "mlflow", "mlflow:sqlite:///x.db"),
-        ("wandb", "wandb", "wandb:x"),
+    for package, extra, words in [
+        ("tensorboard", "tensorboard", ["track", str(ended.id), "--to", "tensorboard:x"]),
+        ("mlflow", "mlflow", ["track", str(ended.id), "--to", "mlflow:sqlite:///x.db"]),
+        ("wandb", "wandb", ["track", str(ended.id), "--to", "wandb:x"]),
+        ("huggingface_hub", "hub", ["push", str(ended.id), "lab/sae"]),
     ]:
         for name in [name for name in sys.modules if name.partition(".")[0] == package]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)  # what the import system does for a package that is not there
-        status, _, err = prolu("track", str(ended.id), "--to", to)
+        status, _, err = prolu(*words)
         assert status == FAILED
         assert f'run pip install "prolu[{extra}]"' in err
 
