@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, inspect, text
 
 from service.settings import Settings
 from service.store.db import Database
-from service.store.models import Base
+from service.store.models import Base, RunRow
 from service.store.models.findings import FINDINGS, unwatch, watch
 
 # Any number that no other program takes for its own lock in this database.
@@ -50,11 +50,15 @@ def migrate(connection: Connection) -> None:
 
 
 def _has_findings(connection: Connection) -> bool:
-    """Whether the table is there as the models have it, which it is not on the way to the newest revision."""
+    """Whether the table and what it copies are there as the models have them, which they are not at every older revision."""
     found = inspect(connection)
     if not found.has_table(FINDINGS.name):
         return False
-    return {column["name"] for column in found.get_columns(FINDINGS.name)} == set(FINDINGS.columns.keys())
+    copied = {FINDINGS.name: FINDINGS, RunRow.__tablename__: RunRow.__table__}
+    return all(
+        {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())
+        for name, table in copied.items()
+    )
 
 
 if context.is_offline_mode():

@@ -47,11 +47,14 @@ def test_on_sqlite_every_statement_of_the_migrated_schema_is_that_of_the_models(
     assert _statements(Database(f"sqlite:///{sqlite_template}")) == _statements(made)
 
 
-def test_upgrade_can_be_taken_back_to_an_empty_database_and_repeated(empty_database: Database) -> None:
+def test_upgrade_may_stop_at_every_revision_and_be_taken_back_to_an_empty_database(empty_database: Database) -> None:
     assert "none" in str(schema.shortcoming(empty_database))
-    schema.upgrade(empty_database)
+    revisions = [f"{number:04}" for number in range(1, int(schema.newest()) + 1)]
+    for revision in revisions:
+        schema.upgrade(empty_database, revision)
     assert schema.shortcoming(empty_database) is None
-    schema.downgrade(empty_database, "base")
+    for revision in [*reversed(revisions[:-1]), "base"]:
+        schema.downgrade(empty_database, revision)
     assert inspect(empty_database.engine).get_table_names() == ["alembic_version"]
     schema.upgrade(empty_database)
     schema.check(empty_database)
