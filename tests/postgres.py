@@ -36,9 +36,10 @@ class PostgresServer:
             self.port: int = free.getsockname()[1]
         self._folder = folder
         self._user = user
-        self._binaries = _reachable_binaries(folder, user)
+        self.binaries = _reachable_binaries(folder, user)
+        """Folder of the programs, `pg_dump` and `pg_restore` among them."""
         self._settings = settings
-        _initialise(self._binaries, folder, user)
+        _initialise(self.binaries, folder, user)
         self.start()
 
     def url(self, name: str) -> str:
@@ -78,7 +79,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it after a stop, on the same port and data."""
-        self._process = _start(self._binaries, self._folder, self.port, self._user, self._settings)
+        self._process = _start(self.binaries, self._folder, self.port, self._user, self._settings)
         _wait_until_ready(self._process, self.port, self._folder / "log")
 
 

@@ -171,12 +171,15 @@ class Running:
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[Running]:
-    """`python -m service` on SQLite below `folder`, on a free port of loopback."""
+def running_service(folder: Path, *, database_url: str = "") -> Iterator[Running]:
+    """`python -m service` on SQLite below `folder`, or on another database, on a free port of loopback."""
     noted = folder / "endpoint.json"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PROLU_")}
     ours = {"PROLU_DATA_DIR": str(folder), "PROLU_PORT": "0", "PROLU_HUB": "offline"}
-    settings = Settings(data_dir=folder)
+    if database_url:
+        ours["PROLU_DATABASE_URL"] = database_url
+    noted.unlink(missing_ok=True)  # of a service that ran here before
+    settings = Settings(data_dir=folder, database_url=database_url)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(

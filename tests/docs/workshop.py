@@ -59,10 +59,10 @@ class Workshop:
 
 
 @contextmanager
-def working_service(folder: Path) -> Iterator[Running]:
+def working_service(folder: Path, *, database_url: str = "") -> Iterator[Running]:
     """A service below `folder` with a dispatcher that trains what is submitted."""
-    with running_service(folder) as running:
-        settings = Settings(data_dir=folder, poll_seconds=0.05, hub="offline")
+    with running_service(folder, database_url=database_url) as running:
+        settings = Settings(data_dir=folder, database_url=database_url, poll_seconds=0.05, hub="offline")
         database = Database(settings.database_url)
         ended = threading.Event()
         dispatcher = threading.Thread(target=Dispatcher(database, Workshop(), settings).run, args=[ended])
