@@ -1,15 +1,18 @@
-"""The README quotes measurements from docs/measured alone, which `make demo` writes to build/demo/summary.json."""
+"""What README.md and docs/measured-here.md quote of the demo is what `make demo` wrote to build/demo/summary.json."""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from prolu.spec import SweepSpec, digest_of, parse, validate
 from service.domain.expansion import expand
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/measured-here.md").read_text(encoding="utf-8")
 CALLS: list[dict[str, Any]] = json.loads((ROOT / "docs/measured/demo.json").read_text(encoding="utf-8"))["calls"]
 
 
@@ -29,7 +32,7 @@ def figure(what: str) -> str:
 
 def test_the_table_of_the_demo_is_what_the_demo_printed():
     for row in rows(CALLS[-1]["runs"]):
-        assert row in README, row
+        assert row in PAGE, row
 
 
 def test_the_times_of_the_demo_are_those_it_took():
@@ -52,8 +55,9 @@ def test_the_demo_that_was_measured_is_the_one_that_is_shipped():
     assert [call["sweep"] for call in CALLS] == [digest, digest]
 
 
-def test_every_picture_of_the_readme_is_there_and_no_figure_is_left_open():
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+@pytest.mark.parametrize(("page", "folder"), [(README, ROOT), (PAGE, ROOT / "docs")], ids=["README", "page"])
+def test_every_picture_is_there_and_no_figure_is_left_open(page: str, folder: Path):
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
     assert pictures
-    assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
-    assert "…" not in README
+    assert all((folder / picture).stat().st_size > 10_000 for picture in pictures)
+    assert "…" not in page

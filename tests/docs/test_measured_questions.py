@@ -1,4 +1,4 @@
-"""The README's answers to the ten questions are those of docs/measured/questions.json, which is what `make questions` wrote."""
+"""The answers of docs/questions.md are those of docs/measured/questions.json, which is what `make questions` wrote."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from prolu.spec import SweepSpec, digest_of, parse, validate
 from service.domain.expansion import expand
 
 ROOT = Path(__file__).parents[2]
-README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+PAGE = " ".join((ROOT / "docs/questions.md").read_text(encoding="utf-8").split())
 MEASURED: dict[str, Any] = json.loads((ROOT / "docs/measured/questions.json").read_text(encoding="utf-8"))
 SWEEPS = sorted((ROOT / "examples/questions").glob("*.yaml"))
 
@@ -125,7 +125,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("question", sorted(ANSWERS))
 def test_the_answer_to_a_question_is_what_was_measured(question: str) -> None:
-    assert ANSWERS[question] in README
+    assert ANSWERS[question] in PAGE
 
 
 def test_the_penalty_s_update_points_less_to_l0_with_ste_wherever_it_was_measured() -> None:
@@ -137,7 +137,7 @@ def test_the_penalty_s_update_points_less_to_l0_with_ste_wherever_it_was_measure
     places = {(run, bandwidth) for _, run, bandwidth in found}
     assert len(places) == 12
     assert all(found["ste", *place] < found["relu_like", *place] for place in places)
-    assert "over three trained autoencoders and four bandwidths, and lower with STE in every one of them" in README
+    assert "over three trained autoencoders and four bandwidths, and lower with STE in every one of them" in PAGE
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -151,4 +151,4 @@ def test_the_sweep_that_was_measured_is_the_one_that_is_shipped(path: Path) -> N
 
 
 def test_the_questions_are_sized_as_they_ran() -> None:
-    assert f"{sum(one['runs'] for one in MEASURED.values())} runs" in README
+    assert f"{sum(one['runs'] for one in MEASURED.values())} runs" in PAGE

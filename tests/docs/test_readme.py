@@ -1,4 +1,4 @@
-"""The README against the code: what it names exists, and what there is to name is named."""
+"""The README and the pages that go on from it, against the code: what they name exists, and what there is to name is named."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    name: (ROOT / "docs" / name).read_text()
+    for name in ("questions.md", "measured-here.md", "explanation/queue.md", "how-to/deploy.md", "how-to/back-up.md")
+}
+TOLD = "\n".join([README, *PAGES.values()])
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def _blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def _commands() -> list[list[str]]:
     """The lines after `$` in the console blocks, with what they continue on, as words without comments."""
-    text = "\n".join(_blocks("console"))
+    text = "\n".join(_blocks("console", TOLD))
     found = re.findall(r"^\$ (.*(?:\n(?!\$ ).*)*)", text, re.MULTILINE)
     return [shlex.split(each, comments=True) for each in found]
 
@@ -46,8 +51,8 @@ def _table(heading: str) -> dict[str, str]:
 
 
 def test_every_make_target_that_is_named_exists_and_every_target_is_named():
-    named = set(re.findall(r"\bmake ([a-z-]+)\b", README))
-    assert named == set(_targets())
+    assert set(re.findall(r"\bmake ([a-z-]+)\b", README)) == set(_targets())
+    assert set(re.findall(r"`make ([a-z-]+)\b", TOLD)) == set(_targets())
 
 
 def test_the_table_of_targets_says_what_make_help_says():
@@ -57,7 +62,7 @@ def test_the_table_of_targets_says_what_make_help_says():
 def test_every_command_and_option_of_prolu_that_is_named_exists():
     group = typer.main.get_command(command.app)
     lines = [words[1:] for words in _commands() if words[0] == "prolu"]
-    lines += [shlex.split(text) for text in re.findall(r"`prolu ([^`]+)`", README)]
+    lines += [shlex.split(text) for text in re.findall(r"`prolu ([^`]+)`", TOLD)]
     assert len(lines) > 8
     for words in lines:
         name = words[0]
@@ -70,13 +75,26 @@ def test_every_command_and_option_of_prolu_that_is_named_exists():
 
 def test_every_command_of_the_console_blocks_is_one_we_know():
     programs = {words[0] for words in _commands()}
-    assert programs == {"make", "prolu", "source", "export", "curl", "cp", "mkdir", "docker", "python"}
+    assert programs == {
+        "make",
+        "prolu",
+        "source",
+        "export",
+        "curl",
+        "cp",
+        "mkdir",
+        "docker",
+        "python",
+        "pg_dump",
+        "pg_restore",
+        "rm",
+    }
 
 
 def test_every_file_that_is_named_exists():
     named = {word for words in _commands() for word in words if re.match(r"(examples/|\.env\.example)", word)}
     named |= set(re.findall(r"\]\((?!http|#|docs/images/)([^)]+)\)", README))
-    named |= set(re.findall(r"`((?:examples|tests)/[^`]+|[a-z-]+\.yml)`", README))
+    named |= set(re.findall(r"`((?:examples|tests|docs)/[^`]+|[a-z-]+\.yml)`", TOLD))
     assert len(named) > 4
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -101,7 +119,7 @@ def test_every_variable_that_is_named_is_read_somewhere():
         path.read_text() for folder in ("service", "prolu", "workers") for path in (ROOT / folder).rglob("*.py")
     )
     settings = {f"PROLU_{name.upper()}" for name in Settings.model_fields}
-    for variable in set(re.findall(r"\bPROLU_[A-Z_]+\b", README)):
+    for variable in set(re.findall(r"\bPROLU_[A-Z_]+\b", TOLD)):
         assert variable in settings or f'"{variable}"' in source, variable
 
 
@@ -153,7 +171,7 @@ def test_every_path_that_is_named_is_served(openapi):
     app_paths = {"/docs", "/openapi.json"}
     patterns = {re.compile(re.sub(r"\{\w+\}", r"[^/:]+", path) + "$") for path in openapi["paths"]}
     named = {path.split("?")[0] for path in re.findall(r"\$PROLU_URL(/[^\"\s]+)", README)}
-    named |= set(re.findall(r"`(/[a-z][\w./:]+)`", README))
+    named |= set(re.findall(r"`(?:GET )?(/[a-z][\w./:{}]+)`", TOLD))
     assert len(named) > 3
     for path in named - app_paths:
         assert any(pattern.match(path) for pattern in patterns), path
