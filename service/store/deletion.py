@@ -52,7 +52,8 @@ def mark(session: Session, doomed: Sequence[tuple[UUID, UUID, int, int]]) -> Non
 def mark_one(session: Session, checkpoint_id: UUID) -> None:
     """Let one checkpoint be deleted.
 
-    Raises NotFound, and Conflict where it is pinned, a worker reads it, or a run that has not ended for good would go on from it.
+    Raises NotFound, and Conflict where it is pinned, a worker reads it, a run that has not ended for good would go on from it, or
+    it is the last one of a run that others refer to.
     """
     run_id = session.scalar(
         select(CheckpointRow.run_id).where(CheckpointRow.id == checkpoint_id, CheckpointRow.deleting_since.is_(None))
@@ -69,6 +70,11 @@ def mark_one(session: Session, checkpoint_id: UUID) -> None:
         raise Conflict(
             f"Checkpoint {checkpoint_id} is where run {needing} goes on from; "
             "let that run end, or cancel it, before you delete the checkpoint."
+        )
+    if row.final and (referring := protection.referring_run(session, run_id)) is not None:
+        raise Conflict(
+            f"Checkpoint {checkpoint_id} is what run {referring} refers to instead of training again; "
+            "archive that run, and any other like it, before you delete the checkpoint."
         )
     chores.require_idle(session, checkpoint_id)
     mark(session, [(row.id, run_id, row.step, row.bytes)])

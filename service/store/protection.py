@@ -51,6 +51,12 @@ def reused_runs(session: Session, run_ids: Sequence[UUID]) -> set[UUID]:
     return set(run_ids) & reused
 
 
+def referring_run(session: Session, run_id: UUID) -> UUID | None:
+    """Name a run, not in the archive, that refers to this one instead of training again; None if there is none."""
+    refers = select(RunRow.id).where(RunRow.reused_from == run_id, ~RunRow.archived)
+    return session.scalars(refers.order_by(RunRow.id).limit(1)).first()
+
+
 def needed_by(session: Session, run: RunRow, path: str) -> UUID | None:
     """Name a run that goes on from the checkpoint of `run` at `path`, unless it is over for good; None if there is none.
 

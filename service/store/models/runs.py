@@ -16,6 +16,7 @@ from service.store.models.base import Base, Json, Serial, Written
 
 _OF_A_SWEEP = text("sweep_id IS NOT NULL")
 _INHERITS = text("begins_with IS NOT NULL")
+_REFERS = text("reused_from IS NOT NULL")
 
 
 class SweepRow(Base):
@@ -125,6 +126,8 @@ class RunRow(Base):
         Index("ix_runs_state_id", "state", "id"),
         # Which runs began with another's checkpoint.
         Index("ix_runs_begins_with", "begins_with", sqlite_where=_INHERITS, postgresql_where=_INHERITS),
+        # Which runs have another's results.
+        Index("ix_runs_reused_from", "reused_from", sqlite_where=_REFERS, postgresql_where=_REFERS),
         # What waits in the queue, and the wishes that can be granted at once, however many runs there are.
         Index("ix_runs_queue", "desired_state", "state", "id"),
     )

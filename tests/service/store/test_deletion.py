@@ -178,7 +178,13 @@ def test_what_a_run_refers_to_instead_of_training_again_stays(
     other = submit(database, owner_id)
     with database.begin() as session:
         session.execute(update(RunRow).where(RunRow.id == other).values(reused_from=run_id))
+    final = id_of(database, run_id, 30)
     assert told(prune(database, run_id, keep_final=False)) == {10: [], 20: [], 30: ["referred"]}
+    with pytest.raises(Conflict, match=f"run {other} refers to"):
+        delete(database, final)
+    with database.begin() as session:
+        session.execute(update(RunRow).where(RunRow.id == other).values(archived=True))
+    delete(database, final)
 
 
 def test_an_attempt_that_lives_keeps_what_it_reads(database: Database, owner_id: UUID, artifacts: Path) -> None:
