@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from prolu import client
+from prolu.client import hub, trackers
 from prolu.client.client import Client
 
 _INTRODUCTION = """# Python client
@@ -17,13 +18,19 @@ _INTRODUCTION = """# Python client
 
 
 def page() -> str:
-    """The whole page: the client, the parts that it has, then everything else that `prolu.client` exports."""
+    """The whole page: the client, the parts that it has, what else `prolu.client` exports, trackers and the hub."""
     module = (Client.__module__ and inspect.getmodule(Client).__doc__) or ""
     parts = [_INTRODUCTION, _text(module), _class("Client", Client)]
     parts += [_class(f"client.{name}", kind) for name, kind in _parts()]
     others = [name for name in client.__all__ if name != "Client"]
     parts += [_class(name, getattr(client, name)) for name in others]
+    for module in (trackers, hub):
+        parts += [_class(f"{module.__name__}.{name}", getattr(module, name)) for name in _classes(module)]
     return "\n\n".join(parts) + "\n"
+
+
+def _classes(module: types.ModuleType) -> list[str]:
+    return [name for name in module.__all__ if isinstance(getattr(module, name), type)]
 
 
 def _parts() -> Iterator[tuple[str, type]]:

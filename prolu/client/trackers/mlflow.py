@@ -13,7 +13,7 @@ from typing import Any
 
 from prolu.client.extras import needed
 from prolu.client.trackers.rows import Row
-from prolu.client.trackers.tracker import Subject, final_metrics
+from prolu.client.trackers.tracker import Book, Subject, final_metrics
 
 _EXTRA = "mlflow"
 _RUN_ID, _LAST_STEP = "prolu.run_id", "prolu.last_step"
@@ -33,9 +33,10 @@ class MLflow:
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
+        """What the service refuses, or does not answer. Raises MissingPackage."""
         return (needed("mlflow", _EXTRA).MlflowException,)
 
-    def open(self, subject: Subject) -> _Run:
+    def open(self, subject: Subject) -> Book:
         """The MLflow run of a run. Raises one of `failures`."""
         if self._client is None:
             self._client = needed("mlflow", _EXTRA).MlflowClient(tracking_uri=self._uri)

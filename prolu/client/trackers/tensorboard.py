@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from prolu.client.extras import needed
 from prolu.client.trackers.rows import Bins, Row
-from prolu.client.trackers.tracker import Subject, final_metrics
+from prolu.client.trackers.tracker import Book, Subject, final_metrics
 
 _EXTRA = "tensorboard"
 # A record: its length (8 bytes), the length's checksum (4), the event, its checksum (4).
@@ -32,10 +32,11 @@ class TensorBoard:
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
+        """None of its own. Raises MissingPackage."""
         needed("tensorboard.summary.writer.record_writer", _EXTRA)
         return ()
 
-    def open(self, subject: Subject) -> _EventFile:
+    def open(self, subject: Subject) -> Book:
         """The event file of a run. Raises OSError."""
         name = _NOT_IN_NAMES.sub("-", subject.title).strip("-.")
         began = int(subject.run.created_at.timestamp())

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from prolu.client.extras import needed
 from prolu.client.trackers.rows import Bins, Row
-from prolu.client.trackers.tracker import Subject, final_metrics
+from prolu.client.trackers.tracker import Book, Subject, final_metrics
 
 _EXTRA = "wandb"
 _NOTE = "prolu.json"
@@ -37,10 +37,11 @@ class WeightsAndBiases:
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
+        """Such as where nobody is logged in. Raises MissingPackage."""
         return (needed("wandb", _EXTRA).Error,)
 
-    def open(self, subject: Subject) -> _Run:
-        """The run there. Raises one of `failures`, such as where nobody is logged in."""
+    def open(self, subject: Subject) -> Book:
+        """The run there. Raises one of `failures`."""
         wandb = needed("wandb", _EXTRA)
         if self._directory is not None:
             self._directory.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import pytest
 
 from prolu.client import Client
 from prolu.client.trackers import ExportFailed, MLflow
+from tests.client.desk import SWEEP, Desk
 from tests.client.trackers.conftest import Told
 
 # Of mlflow's tables under SQLAlchemy 2.1, at import.
@@ -78,6 +79,22 @@ def test_exports_repeated_and_gone_on_with_double_no_point(client: Client, live:
     there, run = run_of(uri, live, "twice")
     for name, steps in (("train/l0", [0, 25, 50, 75, 100]), ("final/l0", [100])):
         assert [one.step for one in there.get_metric_history(run.info.run_id, name)] == steps
+
+
+def test_a_sweep_is_an_experiment_whose_runs_end_as_theirs_did(client: Client, desk: Desk, uri: str) -> None:
+    from mlflow import MlflowClient
+
+    sweep = client.sweeps.submit({**SWEEP, "name": "a sweep"})
+    failing, *others = desk.claim()
+    desk.fail(failing)
+    for other in others:
+        desk.train(other)
+    client.track(sweep.id, to=MLflow(uri))
+    there = MlflowClient(tracking_uri=uri)
+    runs = there.search_runs([there.get_experiment_by_name("a sweep").experiment_id])
+    ended = {run.data.tags["prolu.run_id"]: run.info.status for run in runs}
+    assert ended == {str(failing): "FAILED"} | {str(other): "FINISHED" for other in others}
+    assert {run.data.params["sparsity.coefficient"] for run in runs} == {"0.001", "0.002"}
 
 
 def test_what_mlflow_refuses_is_told_in_a_sentence(client: Client, ended: Told, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from prolu.client import Client
+from prolu.client.cli.app import FAILED
 from prolu.client.trackers import WeightsAndBiases
+from tests.client.conftest import Prolu
 from tests.client.trackers.conftest import Told
 from tests.client.trackers.offline_files import records
 
@@ -72,3 +74,16 @@ def test_exports_repeated_and_gone_on_with_double_no_point(
     assert added == [3, 2, 0]
     assert [step for step, _ in read(tmp_path)[1]["train/l0"]] == [0, 25, 50, 75, 100]
     assert len([*tmp_path.glob("wandb/offline-run-*")]) == 2  # the one that had nothing new left nothing
+
+
+def test_where_nobody_is_logged_in_it_is_told(
+    prolu: Prolu, ended: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    for name in ("HOME", "WANDB_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    status, _, err = prolu("track", str(ended.id), "--to", "wandb:lab")
+    assert status == FAILED
+    assert err.startswith("prolu: The export broke off: No API key configured. Use `wandb login` to log in.")
