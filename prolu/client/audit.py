@@ -28,6 +28,8 @@ class Audit:
         """Changes, the newest first: by `user`, of an `action` such as `cancel_run`, of the thing with the id `target`.
 
         `since` and `until` are aware; `limit=None` gives all. Raises Forbidden, Invalid.
+
+        Example: `[(one.user, one.action) for one in client.audit.list(action="submit_run", limit=20)]`.
         """
         params = {
             "user": user,

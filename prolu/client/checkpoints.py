@@ -59,7 +59,10 @@ class Checkpoints:
         self._chores = chores
 
     def get(self, checkpoint: Identity) -> CheckpointRead:
-        """One checkpoint and its files. Raises NotFound."""
+        """One checkpoint and its files. Raises NotFound.
+
+        Example: `[file.name for file in client.checkpoints.get(checkpoint.id).files]`.
+        """
         return self._http.get(f"/v1/checkpoints/{path_id(checkpoint)}", CheckpointRead)
 
     def list(
@@ -87,6 +90,8 @@ class Checkpoints:
         """The checkpoint of that id; or of the run of that id its last one, or the one at `step`.
 
         Raises NotFound, NoSuchCheckpoint if the run has none there.
+
+        Example: `client.checkpoints.find(run.id, step=50)`.
         """
         if step is None:
             with contextlib.suppress(NotFound):
@@ -95,20 +100,32 @@ class Checkpoints:
         return choose(reference, [*self._http.pages(path, CheckpointRead)], step)
 
     def verify(self, checkpoint: Identity) -> VerifyRead:
-        """Have the service read every file and compare it with its checksum; the answer says which differs. Raises NotFound."""
+        """Have the service read every file and compare it with its checksum; the answer says which differs. Raises NotFound.
+
+        Example: `client.checkpoints.verify(checkpoint.id).good`.
+        """
         path = f"/v1/checkpoints/{path_id(checkpoint)}:verify"
         return self._http.post(path, VerifyRead, timeout_seconds=_VERIFYING_SECONDS)
 
     def pin(self, checkpoint: Identity) -> CheckpointRead:
-        """Keep it whatever a policy of deletion says. Raises Forbidden, NotFound."""
+        """Keep it whatever a policy of deletion says. Raises Forbidden, NotFound.
+
+        Example: `client.checkpoints.pin(checkpoint.id)`.
+        """
         return self._change(checkpoint, pinned=True)
 
     def unpin(self, checkpoint: Identity) -> CheckpointRead:
-        """Leave it to policies of deletion again. Raises Forbidden, NotFound."""
+        """Leave it to policies of deletion again. Raises Forbidden, NotFound.
+
+        Example: `client.checkpoints.unpin(checkpoint.id)`.
+        """
         return self._change(checkpoint, pinned=False)
 
     def delete(self, checkpoint: Identity) -> None:
-        """Delete it, for ever. Raises Conflict if it is pinned or a run goes on from it, Forbidden, NotFound."""
+        """Delete it, for ever. Raises Conflict if it is pinned or a run goes on from it, Forbidden, NotFound.
+
+        Example: `client.checkpoints.delete(checkpoint.id)`.
+        """
         self._http.delete(f"/v1/checkpoints/{path_id(checkpoint)}")
 
     def prune(
@@ -182,6 +199,8 @@ class Checkpoints:
         With `layout`, the files of that export alone, as its library reads them. `on_bytes` hears how many bytes each piece had.
         Raises ConnectionFailed, and DownloadFailed if the directory has something in it, the checkpoint has no such export, a
         file's name leads out of the directory, a file differs from its checksum, or the manifest from the announced files.
+
+        Example: `client.checkpoints.download(checkpoint.id, "weights")`.
         """
         found = checkpoint if isinstance(checkpoint, CheckpointRead) else self.get(checkpoint)
         target = _new_folder(directory)
@@ -220,6 +239,8 @@ class Checkpoints:
         """Have the service compute the bias statistics of a checkpoint again, from its files alone, and wait for them.
 
         Raises ChoreFailed, WaitedTooLong after `timeout` seconds, Conflict, Forbidden, NotFound.
+
+        Example: `client.checkpoints.recompute(checkpoint.id).statistics.all.fraction_negative`.
         """
         identity = checkpoint.id if isinstance(checkpoint, CheckpointRead) else checkpoint
         made = self._chores.wait(self._chores.recompute(identity), timeout=timeout, on_look=on_look)

@@ -22,16 +22,25 @@ class Chores:
         self._sleep = sleep
 
     def get(self, chore: Identity) -> ChoreRead:
-        """One of them: where it is, and what came of it. Raises NotFound."""
+        """One of them: where it is, and what came of it. Raises NotFound.
+
+        Example: `client.chores.get(chore.id).state`.
+        """
         return self._http.get(f"/v1/chores/{path_id(chore)}", ChoreRead)
 
     def export(self, checkpoint: Identity, *, layout: ExportFormat = "sae_lens") -> ChoreRead:
-        """Ask for an export; the same one is made once, whoever asks. Raises Conflict, Forbidden, NotFound."""
+        """Ask for an export; the same one is made once, whoever asks. Raises Conflict, Forbidden, NotFound.
+
+        Example: `client.chores.export(checkpoint.id, layout="sae_lens").id`.
+        """
         path = f"/v1/checkpoints/{path_id(checkpoint)}/exports"
         return self._http.post(path, ChoreRead, ExportRequest(format=layout))
 
     def recompute(self, checkpoint: Identity) -> ChoreRead:
-        """Ask for the bias statistics of a checkpoint, computed again. Raises Conflict, Forbidden, NotFound."""
+        """Ask for the bias statistics of a checkpoint, computed again. Raises Conflict, Forbidden, NotFound.
+
+        Example: `client.chores.recompute(checkpoint.id).id`.
+        """
         return self._http.post(f"/v1/checkpoints/{path_id(checkpoint)}:recompute", ChoreRead)
 
     def wait(
@@ -44,6 +53,8 @@ class Chores:
         """Return it once it is done; `on_look` hears of each look before.
 
         Raises ChoreFailed with the reason, WaitedTooLong after `timeout` seconds with what it waits for.
+
+        Example: `client.chores.wait(chore.id, timeout=600)`.
         """
         found = chore if isinstance(chore, ChoreRead) else self.get(chore)
         deadline = None if timeout is None else time.monotonic() + timeout

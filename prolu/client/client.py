@@ -67,19 +67,31 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Address of the service."""
+        """Address of the service.
+
+        Example: `client.url`.
+        """
         return self._http.place.url
 
     def queue(self, *, limit: int = 100) -> QueueRead:
-        """What trains, what waits in which order and why (at most `limit` of it), and the cluster."""
+        """What trains, what waits in which order and why (at most `limit` of it), and the cluster.
+
+        Example: `[entry.reason for entry in client.queue(limit=10).waiting]`.
+        """
         return self._http.get("/v1/queue", QueueRead, {"limit": limit})
 
     def shares(self) -> SharesRead:
-        """How much of the cluster each user has had of late, beside how much is theirs."""
+        """How much of the cluster each user has had of late, beside how much is theirs.
+
+        Example: `{share.user: share.usage_share for share in client.shares().shares}`.
+        """
         return self._http.get("/v1/queue/shares", SharesRead)
 
     def me(self) -> MeRead:
-        """Who the token says you are, what it is good for and until when, and what of your limits you use."""
+        """Who the token says you are, what it is good for and until when, and what of your limits you use.
+
+        Example: `client.me().name`.
+        """
         return self._http.get("/v1/me", MeRead)
 
     def track(
@@ -108,11 +120,17 @@ class Client:
         )
 
     def version(self) -> VersionRead:
-        """What runs there."""
+        """What runs there.
+
+        Example: `client.version().version`.
+        """
         return self._http.get("/v1/version", VersionRead)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back.
+
+        Example: `client.close()`.
+        """
         self._http.close()
 
     def __enter__(self) -> Self:

@@ -53,19 +53,31 @@ class Keeping(Generic[Kept]):
         return self._keep(identity, {"note": text})
 
     def pin(self, identity: UUID | str) -> Kept:
-        """Keep its checkpoints whatever a policy of deletion says. Raises Forbidden, NotFound."""
+        """Keep its checkpoints whatever a policy of deletion says. Raises Forbidden, NotFound.
+
+        Example: `client.runs.pin(run.id)`.
+        """
         return self._keep(identity, {"pinned": True})
 
     def unpin(self, identity: UUID | str) -> Kept:
-        """Leave its checkpoints to policies of deletion again. Raises Forbidden, NotFound."""
+        """Leave its checkpoints to policies of deletion again. Raises Forbidden, NotFound.
+
+        Example: `client.runs.unpin(run.id)`.
+        """
         return self._keep(identity, {"pinned": False})
 
     def archive(self, identity: UUID | str) -> Kept:
-        """Leave it out of lists, with a sweep all its runs. Raises Conflict if it has not ended, Forbidden, NotFound."""
+        """Leave it out of lists, with a sweep all its runs. Raises Conflict if it has not ended, Forbidden, NotFound.
+
+        Example: `client.sweeps.archive(sweep.id)`.
+        """
         return self._keep(identity, {"archived": True})
 
     def unarchive(self, identity: UUID | str) -> Kept:
-        """Take it out of the archive. Raises Forbidden, NotFound."""
+        """Take it out of the archive. Raises Forbidden, NotFound.
+
+        Example: `client.sweeps.unarchive(sweep.id)`.
+        """
         return self._keep(identity, {"archived": False})
 
     def _keep(self, identity: UUID | str, said: dict[str, Any], *, if_match: str | None = None) -> Kept:

@@ -15,13 +15,22 @@ class Nodes:
         self._http = http
 
     def list(self) -> builtins.list[NodeRead]:
-        """All nodes as the dispatcher last saw them, by name."""
+        """All nodes as the dispatcher last saw them, by name.
+
+        Example: `sum(node.gpus for node in client.nodes.list())`.
+        """
         return self._http.get("/v1/nodes", Page[NodeRead]).items
 
     def drain(self, node: str, *, evict: bool = False, reason: str | None = None) -> NodeRead:
-        """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises Forbidden, NotFound."""
+        """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises Forbidden, NotFound.
+
+        Example: `client.nodes.drain(node.name, reason="new disk")`.
+        """
         return self._http.post("/v1/nodes:drain", NodeRead, DrainRequest(node=node, evict=evict, reason=reason))
 
     def undrain(self, node: str) -> None:
-        """Have a node start runs again. Raises Forbidden, NotFound."""
+        """Have a node start runs again. Raises Forbidden, NotFound.
+
+        Example: `client.nodes.undrain(node.name)`.
+        """
         self._http.post("/v1/nodes:undrain", Page[NodeRead], UndrainRequest(node=node))

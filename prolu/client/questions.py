@@ -70,6 +70,8 @@ class Questions:
         """The same as a file that the service writes, of the kind that `path` ends in: .parquet, .csv or .arrow (a stream).
 
         However many rows there are, they are not held in memory. Raises ValueError, Invalid, ConnectionFailed.
+
+        Example: `client.results.download("all.parquet", 'state = "succeeded"', fields=["id", "spec.*", "metrics.*"])`.
         """
         formats: dict[str, Literal["parquet", "csv", "arrow"]] = {
             ".parquet": "parquet",
@@ -92,7 +94,10 @@ class Questions:
         fields: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> None:
-        """The same into an open file; `kind` is parquet, csv or arrow. Raises Invalid, ConnectionFailed."""
+        """The same into an open file; `kind` is parquet, csv or arrow. Raises Invalid, ConnectionFailed.
+
+        Example: `client.results.write(sys.stdout.buffer, "csv", "metrics.l0 <= 50")`.
+        """
         body = _question(filter, order_by, fields, limit=limit, cursor=None)
         with self._http.stream_answer("/v1/results:query", body, {"format": kind}) as answer:
             for chunk in answer.iter_bytes():
@@ -135,6 +140,8 @@ class Questions:
         """Metrics over steps of at most 50 runs, named or found by a filter; each in at most so many points. Raises NotFound.
 
         Both ends of a series stay, and of equal spans of steps the smallest and the largest value; None is a gap.
+
+        Example: `client.results.series([run.id], names=["l0"], split="train").series[0].values`.
         """
         body = SeriesRequest(
             run_ids=[UUID(str(run)) for run in runs],

@@ -62,6 +62,8 @@ class Sweeps(Keeping[SweepRead]):
 
         With `reuse` its points refer to identical finished runs, where there are any; without, the answer's `reusable` says how
         many there are. Raises SpecError, Invalid, Forbidden, OSError.
+
+        Example: `sweep = client.sweeps.submit(Path("sweep.yaml"), reuse=True)`.
         """
         checked_spec = checked(spec, SweepSpec)
         body = SweepCreate(spec=checked_spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
@@ -71,27 +73,44 @@ class Sweeps(Keeping[SweepRead]):
         """The runs that a sweep would put into the queue, and which were finished elsewhere; nothing is written.
 
         Of a search, those that it would ask for first. Raises SpecError, Invalid.
+
+        Example: `client.sweeps.preview(Path("sweep.yaml")).count`.
         """
         return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=checked(spec, SweepSpec)))
 
     def get(self, sweep: Identity) -> SweepRead:
-        """One sweep, and how many of its runs are in which state. Raises NotFound."""
+        """One sweep, and how many of its runs are in which state. Raises NotFound.
+
+        Example: `client.sweeps.get(sweep.id).states["succeeded"]`.
+        """
         return self._http.get(f"/v1/sweeps/{path_id(sweep)}", SweepRead)
 
     def list(self, *, archived: bool = False, limit: int | None = None) -> builtins.list[SweepRead]:
-        """Sweeps, the newest first, without the archive unless that is asked for; all unless `limit` says how many."""
+        """Sweeps, the newest first, without the archive unless that is asked for; all unless `limit` says how many.
+
+        Example: `client.sweeps.list(limit=10)`.
+        """
         return [*self._http.pages("/v1/sweeps", SweepRead, {"archived": "true" if archived else None}, limit)]
 
     def cancel(self, sweep: Identity) -> SweepRead:
-        """Wish that every run of the sweep that has not ended end. Raises Conflict if there is none."""
+        """Wish that every run of the sweep that has not ended end. Raises Conflict if there is none.
+
+        Example: `client.sweeps.cancel(going.id)`.
+        """
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:cancel", SweepRead)
 
     def pause(self, sweep: Identity) -> SweepRead:
-        """Wish that every run of the sweep that has not ended rest until it is resumed. Raises Conflict if there is none."""
+        """Wish that every run of the sweep that has not ended rest until it is resumed. Raises Conflict if there is none.
+
+        Example: `client.sweeps.pause(going.id)`.
+        """
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:pause", SweepRead)
 
     def resume(self, sweep: Identity) -> SweepRead:
-        """Take back every pause of the sweep's runs. Raises Conflict if none is paused."""
+        """Take back every pause of the sweep's runs. Raises Conflict if none is paused.
+
+        Example: `client.sweeps.resume(resting.id)`.
+        """
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:resume", SweepRead)
 
     def retry_failed(
@@ -102,7 +121,10 @@ class Sweeps(Keeping[SweepRead]):
         include_cancelled: bool = False,
         limits: LimitsSpec | None = None,
     ) -> SweepRead:
-        """Submit a run in the place of each one that failed, all or none; `limits` as for a run. Raises Conflict, Invalid."""
+        """Submit a run in the place of each one that failed, all or none; `limits` as for a run. Raises Conflict, Invalid.
+
+        Example: `client.sweeps.retry_failed(broken.id)`.
+        """
         body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled, limits=limits)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
 
@@ -110,6 +132,8 @@ class Sweeps(Keeping[SweepRead]):
         """Give the sweep a new description that has all its points and more, which are submitted; a search gets more trials.
 
         With `reuse` new points refer to identical finished runs, where there are any. Raises SpecError, Invalid.
+
+        Example: `client.sweeps.extend(sweep.id, Path("more.yaml"))`.
         """
         body = SweepExtend(spec=checked(spec, SweepSpec), reuse=reuse)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, body)
@@ -122,26 +146,41 @@ class Sweeps(Keeping[SweepRead]):
         tier: Tier | None = None,
         preemptible: bool | None = None,
     ) -> SweepRead:
-        """Change the place in the queue of its runs that have not ended, and of those to come; what is None stays."""
+        """Change the place in the queue of its runs that have not ended, and of those to come; what is None stays.
+
+        Example: `client.sweeps.change(going.id, priority=20)`.
+        """
         body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
         return self._http.patch(f"/v1/sweeps/{path_id(sweep)}", SweepRead, body)
 
     def share(self, sweep: Identity, *users: str) -> SweepRead:
-        """Let users decide about the sweep and its runs as you do, but for sharing it. Raises Forbidden, Invalid, NotFound."""
+        """Let users decide about the sweep and its runs as you do, but for sharing it. Raises Forbidden, Invalid, NotFound.
+
+        Example: `client.sweeps.share(sweep.id, "ada", "grace")`.
+        """
         body = validate({"users": [*users]}, SharingRequest)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:share", SweepRead, body)
 
     def unshare(self, sweep: Identity, *users: str) -> SweepRead:
-        """Share the sweep with these users no longer. Raises Forbidden, Invalid, NotFound."""
+        """Share the sweep with these users no longer. Raises Forbidden, Invalid, NotFound.
+
+        Example: `client.sweeps.unshare(sweep.id, "grace")`.
+        """
         body = validate({"users": [*users]}, SharingRequest)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:unshare", SweepRead, body)
 
     def runs(self, sweep: Identity) -> builtins.list[RunSummary]:
-        """The runs of a sweep, by point."""
+        """The runs of a sweep, by point.
+
+        Example: `[run.state for run in client.sweeps.runs(sweep.id)]`.
+        """
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/runs", RunSummary)]
 
     def trials(self, sweep: Identity) -> builtins.list[TrialRead]:
-        """What a searching sweep asked for, by number, what came of it, and which no other one beats. Raises Conflict."""
+        """What a searching sweep asked for, by number, what came of it, and which no other one beats. Raises Conflict.
+
+        Example: `[trial.values for trial in client.sweeps.trials(search.id) if trial.on_front]`.
+        """
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/trials", TrialRead)]
 
     def results(self, sweep: Identity, filter: str = "", *, order_by: str = "", limit: int | None = None) -> Results:
@@ -149,6 +188,8 @@ class Sweeps(Keeping[SweepRead]):
 
         `filter` and `order_by` are in the language of `client.results.query`, which has columns to choose too. Raises NotFound,
         Invalid.
+
+        Example: `client.sweeps.results(sweep.id, 'state = "succeeded"', order_by="metrics.fvu").to_polars()`.
         """
         params = {"filter": filter or None, "order_by": order_by or None}
         rows = [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/results", ResultRow, params, limit)]
@@ -158,6 +199,8 @@ class Sweeps(Keeping[SweepRead]):
         """One row per group of runs that differ in `training.seed` alone: each number with its error and interval.
 
         `against` is a variant: rows of the others then tell their differences from it at equal settings, paired by seed.
+
+        Example: `client.sweeps.results_over_seeds(sweep.id, against="relu").records()`.
         """
         path = f"/v1/sweeps/{path_id(sweep)}/results_over_seeds"
         return SeedResults([*self._http.pages(path, SeedGroupRead, {"against": against})], against=against)
@@ -175,7 +218,10 @@ class Sweeps(Keeping[SweepRead]):
         dominated: bool = False,
         filter: str = "",
     ) -> Frontier:
-        """The Pareto frontier of each family of its runs, over any two numbers, as `client.results.frontier`. Raises NotFound."""
+        """The Pareto frontier of each family of its runs, over any two numbers, as `client.results.frontier`. Raises NotFound.
+
+        Example: `client.sweeps.frontier(sweep.id, y="metrics.fvu").records()`.
+        """
         params = {
             "x": x,
             "y": y,
@@ -198,12 +244,18 @@ class Sweeps(Keeping[SweepRead]):
         bins: int = 24,
         filter: str = "",
     ) -> BiasCurves:
-        """The last biases of its runs against a field, as `client.results.biases`. Raises NotFound, Invalid."""
+        """The last biases of its runs against a field, as `client.results.biases`. Raises NotFound, Invalid.
+
+        Example: `client.sweeps.biases(sweep.id, "spec.sparsity.coefficient", latents="alive").records()`.
+        """
         params: Params = {"x": x, "by": by, "latents": latents, "bins": bins, "filter": filter or None}
         return BiasCurves(self._http.get(f"/v1/sweeps/{path_id(sweep)}/biases", BiasCurvesRead, params))
 
     def bias_statistics(self, sweep: Identity, *, histograms: bool = True) -> builtins.list[SweepBiasRead]:
-        """The last bias statistics of every run that has any, by point; without histograms far less travels."""
+        """The last bias statistics of every run that has any, by point; without histograms far less travels.
+
+        Example: `{one.point: one.statistics.all.bias.mean for one in client.sweeps.bias_statistics(sweep.id)}`.
+        """
         params = {"histograms": None if histograms else "false"}
         return [*self._http.pages(f"/v1/sweeps/{path_id(sweep)}/bias_statistics", SweepBiasRead, params)]
 
@@ -213,6 +265,8 @@ class Sweeps(Keeping[SweepRead]):
         """What its runs have measured, and then what comes, as it comes, until all have ended; each step of a run once, by split.
 
         Of each run they come in order; those of several runs come as they are reported. Raises ConnectionFailed, NotFound.
+
+        Example: `for point in client.sweeps.follow_metrics(sweep.id): print(point.run_id, point.step, point.values["l0"])`.
         """
         told: dict[tuple[UUID, str], int] = {}
         path = f"/v1/sweeps/{path_id(sweep)}/metrics/stream"
@@ -236,6 +290,8 @@ class Sweeps(Keeping[SweepRead]):
 
         With `progress` a terminal or a notebook shows bars meanwhile: one of the whole sweep, and one of each run that is worked
         on, up to eight. An interrupt leaves the runs running. Raises WaitedTooLong.
+
+        Example: `client.sweeps.wait(sweep.id, progress=True).states`.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with waiting(self._http, f"Sweep {sweep}", f'client.sweeps.cancel("{sweep}")', progress=progress) as show:

@@ -21,19 +21,28 @@ class Users:
         self._http = http
 
     def list(self) -> builtins.list[UserRead]:
-        """All users, in the order in which they were made. Raises Forbidden."""
+        """All users, in the order in which they were made. Raises Forbidden.
+
+        Example: `[user.name for user in client.users.list()]`.
+        """
         return [*self._http.pages("/v1/users", UserRead)]
 
     def create(
         self, name: str, *, role: Role = "member", weight: float = 1.0, max_queued: int | None = None
     ) -> UserRead:
-        """Make a user, who can do nothing before they have a token. Raises Conflict for a taken name, SpecError."""
+        """Make a user, who can do nothing before they have a token. Raises Conflict for a taken name, SpecError.
+
+        Example: `client.users.create("emmy", role="member", max_queued=200)`.
+        """
         given = {"name": name, "role": role, "weight": weight, "max_queued": max_queued}
         body = validate(given, UserCreate)
         return self._http.post("/v1/users", UserRead, body)
 
     def get(self, user: Person) -> UserRead:
-        """One user. Raises NoSuchUser, NotFound, Forbidden."""
+        """One user. Raises NoSuchUser, NotFound, Forbidden.
+
+        Example: `client.users.get("ada").role`.
+        """
         if isinstance(user, UUID):
             return self._http.get(f"/v1/users/{path_id(user)}", UserRead)
         found = self._http.get("/v1/users", Page[UserRead], {"name": user}).items
@@ -48,6 +57,8 @@ class Users:
 
         The tokens of a disabled user count for nothing; their runs go on until somebody cancels them. Raises Conflict for the
         last administrator, NoSuchUser, NotFound, Forbidden, SpecError.
+
+        Example: `client.users.change("grace", weight=2.0, max_queued=None)`.
         """
         user_id = user if isinstance(user, UUID) else self.get(user).id
         return self._http.patch(f"/v1/users/{path_id(user_id)}", UserRead, validate(changes, UserPatch))
