@@ -1,6 +1,6 @@
 """All rows that somebody asked for as batches of Arrow, with as few Python objects on the way as each database allows.
 
-100,000 rows of 40 columns are four million values. PostgreSQL writes each row as one text, which Arrow's own parser of CSV reads
+100,000 rows of 38 columns are four million values. PostgreSQL writes each row as one text, which Arrow's own parser of CSV reads
 into columns: to make a Python object of each value would take several times as long as to find them. SQLite makes its objects
 in our process anyway; what SQLAlchemy would make of ids, times and truths is left to Arrow, a column at a time.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, func, literal_column, type_coerce
@@ -18,7 +19,6 @@ from sqlalchemy.types import NullType
 
 from service.domain.filters import Column
 from service.store.db import Database
-from service.store.filtering import value_of
 from service.store.querying import Question, streamed, whole
 from service.store.stopping import Stop
 
@@ -54,17 +54,17 @@ def record_batches(
     stop: Stop,
 ) -> Generator[pa.RecordBatch]:
     """All rows, or the first `limit`, some thousands at a time, as of one moment. Raises InvalidCursor, Stopped."""
-    values = _as_stored(columns) if database.is_sqlite else [_as_text(columns)]
-    statement = whole(question, values, columns, limit=limit, cursor=cursor)
+    shown = _as_stored if database.is_sqlite else partial(_as_text, columns)
+    statement = whole(database, question, columns, shown, limit=limit, cursor=cursor)
     schema = schema_of(columns)
     with closing(streamed(database, statement, rows=_BATCH_ROWS, stop=stop)) as found:
         for rows in found:
             yield _from_stored(rows, columns, schema) if database.is_sqlite else _from_text(rows, schema)
 
 
-def _as_stored(columns: Sequence[Column]) -> list[ColumnElement[Any]]:
+def _as_stored(values: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
     """The values as SQLite has them: ids as 32 digits, times as texts in UTC, truths as 0 and 1."""
-    return [type_coerce(value_of(column), NullType()).label(f"value_{i}") for i, column in enumerate(columns)]
+    return [type_coerce(value, NullType()).label(f"value_{place}") for place, value in enumerate(values)]
 
 
 def _from_stored(rows: Sequence[Row[Any]], columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
@@ -90,11 +90,11 @@ def _array(column: Column, kind: pa.DataType, values: Sequence[Any]) -> pa.Array
     return pa.array(values, kind)
 
 
-def _as_text(columns: Sequence[Column]) -> ColumnElement[str]:
+def _as_text(columns: Sequence[Column], values: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
     """The row as PostgreSQL writes one, `(0,4.5,"a name",,0)`: CSV between parentheses, which two zeros hold."""
     zero: ColumnElement[int] = literal_column("0")
-    values = [_microseconds(value_of(one)) if one.kind == "time" else value_of(one) for one in columns]
-    return sql_cast(func.row(zero, *values, zero), Text()).label("line")
+    plain = [_microseconds(value) if one.kind == "time" else value for one, value in zip(columns, values, strict=True)]
+    return [sql_cast(func.row(zero, *plain, zero), Text()).label("line")]
 
 
 def _microseconds(moment: ColumnElement[Any]) -> ColumnElement[int]:

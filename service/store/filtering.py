@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -80,8 +81,8 @@ def columns_of(condition: Condition | None, keys: Sequence[Key] = ()) -> list[Co
     return [*asked, *(key.column for key in keys)]
 
 
-def value_of(column: Column) -> ColumnElement[Any]:
-    """What a row of `source` has in this column, null where it has nothing."""
+def value_of(column: Column, *, spec: ColumnElement[Any] = RUNS.c.spec) -> ColumnElement[Any]:
+    """What a row of `source` has in this column, null where it has nothing; `spec` is where its spec is read."""
     copied = _copy(column)
     if copied is not None:
         return copied
@@ -92,8 +93,20 @@ def value_of(column: Column) -> ColumnElement[Any]:
         return case(tiers.NAMES, value=RUNS.c.tier)
     if column.source == "run":
         return RUNS.c[column.name]
-    document = RUNS.c.spec[tuple(column.path.split("."))] if column.source == "spec" else RUNS.c.set[column.path]
+    document = spec[tuple(column.path.split("."))] if column.source == "spec" else RUNS.c.set[column.path]
     return _from_json(document, column)
+
+
+def opened(columns: Iterable[Column]) -> FromClause | None:
+    """On PostgreSQL, the spec of a row as its column `spec`, decompressed once; None where one path or none is read of it.
+
+    Each path that is read of a stored document has it fetched and decompressed anew, a hundred times for all of a spec.
+    """
+    if sum(column.source == "spec" and _copy(column) is None for column in columns) < 2:
+        return None
+    # To join it to nothing yields the document itself in memory; OFFSET keeps the planner from undoing the step.
+    spec = literal_column("runs.spec || '{}'::jsonb", RUNS.c.spec.type)
+    return select(spec.label("spec")).offset(0).lateral("opened")
 
 
 def ordered(keys: Sequence[Key]) -> list[ColumnElement[Any]]:

@@ -6,19 +6,19 @@ a cursor of the server, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, select, true
+from sqlalchemy import ColumnElement, FromClause, Row, Select, select, true
 from sqlalchemy.orm import Session
 
 from service.domain.filters import Column, Condition, Key
 from service.store import positions
 from service.store.db import Database
-from service.store.filtering import after, columns_of, holds, ordered, source, value_of
+from service.store.filtering import after, columns_of, holds, opened, ordered, source, value_of
 from service.store.models import FINDINGS
 from service.store.stopping import Stop
 
@@ -67,8 +67,12 @@ def pick(session: Session, question: Question, *, limit: int, cursor: str | None
 
 def rows_of(session: Session, run_ids: Sequence[UUID], columns: Sequence[Column]) -> list[tuple[Any, ...]]:
     """A row for each of the runs, in their order, with a value for each of `columns`."""
-    values = [value_of(column).label(f"value_{index}") for index, column in enumerate(columns)]
-    statement = select(FINDINGS.c.run_id, *values).select_from(source(columns)).where(FINDINGS.c.run_id.in_(run_ids))
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    values, spec = _read(columns, on_sqlite=on_sqlite)
+    statement = select(FINDINGS.c.run_id, *_labelled(values)).select_from(source(columns))
+    if spec is not None:
+        statement = statement.join(spec, true())
+    statement = statement.where(FINDINGS.c.run_id.in_(run_ids))
     by_id = {row[0]: tuple(row[1:]) for row in session.execute(statement)}
     return [by_id[run_id] for run_id in run_ids]
 
@@ -83,21 +87,25 @@ def batches(
     stop: Stop,
 ) -> Generator[Sequence[Row[Any]]]:
     """All rows, or the first `limit`, some thousands at a time, as of one moment. Raises InvalidCursor, Stopped."""
-    values = [value_of(column).label(f"value_{index}") for index, column in enumerate(columns)]
-    statement = whole(question, values, columns, limit=limit, cursor=cursor)
+    statement = whole(database, question, columns, _labelled, limit=limit, cursor=cursor)
     return streamed(database, statement, rows=BATCH_ROWS, stop=stop)
 
 
 def whole(
+    database: Database,
     question: Question,
-    values: Sequence[ColumnElement[Any]],
     columns: Sequence[Column],
+    shown: Callable[[Sequence[ColumnElement[Any]]], Sequence[ColumnElement[Any]]],
     *,
     limit: int | None,
     cursor: str | None,
 ) -> Select[Any]:
-    """`values`, which are of `columns`, of all rows after a cursor, or of the first `limit`. Raises InvalidCursor."""
-    return question.picked(*values, columns=columns).where(question.beyond(cursor)).limit(limit)
+    """What is `shown` of the values of `columns`, of all rows after a cursor, or of the first `limit`. Raises InvalidCursor."""
+    values, spec = _read(columns, on_sqlite=database.is_sqlite)
+    statement = question.picked(*shown(values), columns=columns)
+    if spec is not None:
+        statement = statement.join(spec, true())
+    return statement.where(question.beyond(cursor)).limit(limit)
 
 
 def streamed(database: Database, statement: Select[Any], *, rows: int, stop: Stop) -> Generator[Sequence[Row[Any]]]:
@@ -110,3 +118,13 @@ def streamed(database: Database, statement: Select[Any], *, rows: int, stop: Sto
         for some in found.partitions():
             yield some
             stop.check()
+
+
+def _read(columns: Sequence[Column], *, on_sqlite: bool) -> tuple[list[ColumnElement[Any]], FromClause | None]:
+    """The values of columns, and what must be joined to their source to read them."""
+    spec = None if on_sqlite else opened(columns)
+    return [value_of(one) if spec is None else value_of(one, spec=spec.c.spec) for one in columns], spec
+
+
+def _labelled(values: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    return [value.label(f"value_{index}") for index, value in enumerate(values)]

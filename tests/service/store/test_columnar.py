@@ -88,6 +88,16 @@ def test_every_column_has_the_values_of_its_rows(filled: Database, first: int) -
     assert table.schema == columnar.schema_of(shown)
 
 
+def test_a_spec_that_is_opened_once_has_what_each_of_its_paths_has_by_itself(filled: Database) -> None:
+    shown = [column for column in _SHOWN if column.source == "spec"]
+    together = _read(filled, shown)
+    assert [_read(filled, [column]).column(0) for column in shown] == together.columns
+    with filled.read() as session:
+        ids = querying.pick(session, _question(), limit=3, cursor=None).ids
+        rows = querying.rows_of(session, ids, shown)
+    assert [tuple(row.values()) for row in together.slice(0, 3).to_pylist()] == rows
+
+
 def test_texts_numbers_and_times_come_back_as_they_were_written(filled: Database) -> None:
     shown = [columns()[name] for name in ("name", "note", "metrics.l0", "created_at", "owner")]
     names, notes, numbers, moments, owners = (column.to_pylist() for column in _read(filled, shown).columns)
