@@ -22,6 +22,9 @@ from prolu.data.shard_cache import Sink
 _COLUMN = "activations"
 # Decoded at once, and read at once of a column; a row group may be much larger.
 _PIECE_BYTES = 8 * 2**20
+# Rows decoded at once, whatever a footer says, and entries of its lists.
+_MOST_ROWS = 1_048_576
+_MOST_ENTRIES = 1_000_000
 
 
 def convert(source: Path | io.IOBase, name: str, *, size: int, sink: Sink) -> None:
@@ -30,15 +33,22 @@ def convert(source: Path | io.IOBase, name: str, *, size: int, sink: Sink) -> No
     Raises DataError that names the file, and the row where there is one, if it is not (rows, d_in) of finite floats.
     """
     try:
-        with pq.ParquetFile(source, buffer_size=_PIECE_BYTES, pre_buffer=False) as file:
+        with pq.ParquetFile(
+            source, buffer_size=_PIECE_BYTES, pre_buffer=False, thrift_container_size_limit=_MOST_ENTRIES
+        ) as file:
             _convert(file, name, size, sink)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"data.path holds {name}, which is not readable Parquet ({error}); write it again.") from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk or the store; what is wrong with the file has none
+            raise
+        raise _unreadable(name, error) from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeDecodeError, MemoryError) as error:
+        raise _unreadable(name, error) from None
 
 
 def _convert(file: Any, name: str, size: int, sink: Sink) -> None:
     dtype = _dtype(file.schema_arrow, name)
     rows = int(file.metadata.num_rows)
+    sink.require_room(_values_of(file.metadata) * dtype.itemsize, name)
     width, done = 0, 0
     for batch in file.iter_batches(
         batch_size=_rows_at_once(file.metadata, dtype), columns=[_COLUMN], use_threads=False
@@ -50,6 +60,8 @@ def _convert(file: Any, name: str, size: int, sink: Sink) -> None:
         if values.shape[1] != width:
             raise _ragged(name, done, values.shape[1], width)
         done += len(values)
+        if done > rows:
+            raise _unreadable(name, f"its footer says {rows} rows, and there are more")
         sink.write(values.tobytes(), read=size * done // rows)
     if done == 0 or width == 0:
         raise DataError(
@@ -72,12 +84,18 @@ def _dtype(schema: Any, name: str) -> np.dtype[np.generic]:
 
 def _rows_at_once(metadata: Any, dtype: np.dtype[np.generic]) -> int:
     """Rows of which the values take about one piece, by the mean width that the footer tells."""
-    rows, values = int(metadata.num_rows), 0
+    rows, values = int(metadata.num_rows), _values_of(metadata)
+    return max(1, min(_MOST_ROWS, _PIECE_BYTES * rows // (dtype.itemsize * max(1, values))))
+
+
+def _values_of(metadata: Any) -> int:
+    """Numbers in the column, by the footer."""
+    values = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         columns = [group.column(index) for index in range(group.num_columns)]
         values += sum(int(column.num_values) for column in columns if column.path_in_schema.split(".")[0] == _COLUMN)
-    return max(1, _PIECE_BYTES * rows // (dtype.itemsize * max(1, values)))
+    return values
 
 
 def _values(column: Any, name: str, *, first_row: int) -> NDArray[np.generic]:
@@ -101,6 +119,10 @@ def _values(column: Any, name: str, *, first_row: int) -> NDArray[np.generic]:
         bad = int(np.flatnonzero(~finite)[0])
         raise not_finite(values[bad], first_row + bad, name)
     return values
+
+
+def _unreadable(name: str, why: object) -> DataError:
+    return DataError(f"data.path holds {name}, which is not readable Parquet ({why}); write it again.")
 
 
 def _ragged(name: str, row: int, got: int, width: int) -> DataError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from typing import IO, Any
 from prolu.data.atomic import UNFINISHED, commit, write_atomically
 from prolu.data.fingerprint import fingerprints, remembered
 from prolu.data.locking import only_one
-from prolu.data.places import Interrupted
+from prolu.data.places import DataError, Interrupted
 from prolu.data.source import Notify, ShouldStop
 from prolu.spec.base import digest_of
 from prolu.spec.report import Progress
@@ -40,6 +41,15 @@ class Sink:
         self._tell(read)
         self._sha256.update(piece)
         self._file.write(piece)
+
+    def require_room(self, size: int, name: str) -> None:
+        """Raise DataError where the disk has not as many bytes left as the copy of `name` will take: few may unpack to many."""
+        free = shutil.disk_usage(self._file.name).free
+        if size > free:
+            raise DataError(
+                f"data.path holds {name}, which unpacks to {size} bytes, and the cache folder has room for {free}; "
+                "write it in several files, or ask the operator for room."
+            )
 
     @property
     def sha256(self) -> str:

@@ -11,22 +11,23 @@ SaeLensError   the folder holds no such checkpoint, or one that does what ours d
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import safetensors
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from prolu.export.sae_lens import CFG, WEIGHTS
 from prolu.models.sae import Sae, sae_of
-from prolu.models.saved import first_not_finite
+from prolu.models.saved import LONGEST_HEADER_BYTES, bytes_of, first_not_finite, layout_of
 from prolu.spec.data import Normalisation
 from prolu.spec.sae import GatedSae, JumpReluSae, ReluSae, SaeSpec, TopKSae
 
+_LONGEST_CFG_BYTES = 4_000_000
 _NORMALISATIONS: dict[str, Normalisation] = {"none": "none", "constant_norm_rescale": "per_token"}
 
 
@@ -92,10 +93,11 @@ def load_sae_lens(path: str | Path) -> ImportedSae:
 
 def _read_cfg(path: Path) -> _Cfg:
     try:
+        _require_regular(path, at_most=_LONGEST_CFG_BYTES)
         cfg = _Cfg.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
         raise SaeLensError(f"{path} does not exist; name a folder that SAELens saved.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = _first_of(error) if isinstance(error, ValidationError) else error
         raise SaeLensError(f"{path} cannot be read as SAELens' config: {why}. Take another copy.") from error
     version = str(cfg.metadata.get("sae_lens_version", "none"))
@@ -133,9 +135,11 @@ def _first_of(error: ValidationError) -> str:
 def _read_weights(path: Path, spec: SaeSpec, d_in: int) -> dict[str, Tensor]:
     """Return the weights in float32. Their shapes are compared before they take memory: a damaged cfg.json may say any."""
     try:
+        expected = _expected(path, spec, d_in)
         with safetensors.safe_open(path, framework="pt") as file:
             names = list(file.keys())
-            _require_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, spec, d_in, path)
+            _require_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, expected, path)
+            _require_memory(spec, d_in, path)
             weights = {name: file.get_tensor(name).float() for name in names}
     except FileNotFoundError as error:
         raise SaeLensError(f"{path} does not exist; name a folder that SAELens saved.") from error
@@ -146,9 +150,39 @@ def _read_weights(path: Path, spec: SaeSpec, d_in: int) -> dict[str, Tensor]:
     return weights
 
 
-def _require_shapes(found: dict[str, tuple[int, ...]], spec: SaeSpec, d_in: int, path: Path) -> None:
-    with torch.device("meta"):  # shapes without memory
-        expected = {name: tuple(tensor.shape) for name, tensor in sae_of(spec, d_in).state_dict().items()}
+def _expected(path: Path, spec: SaeSpec, d_in: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that there should be, once the file is no longer than they can make it."""
+    layout = layout_of(spec, d_in)
+    _require_regular(path, at_most=2 * bytes_of(layout) + LONGEST_HEADER_BYTES)  # float64 at most
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > LONGEST_HEADER_BYTES:
+        raise SaeLensError(
+            f"{path} is not a whole safetensors file (its header has {header} bytes); take another copy."
+        )
+    return {name: tuple(tensor.shape) for name, tensor in layout.items()}
+
+
+def _require_memory(spec: SaeSpec, d_in: int, path: Path) -> None:
+    """Raise SaeLensError where the weights fit in no memory of this machine: a file of holes may be as long as it says."""
+    needed = bytes_of(layout_of(spec, d_in))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise SaeLensError(
+            f"{path.parent / CFG} describes an autoencoder of {needed} bytes, and this machine has {memory}; "
+            "load it on a larger one, or take another copy."
+        )
+
+
+def _require_regular(path: Path, *, at_most: int) -> None:
+    """Raise OSError or SaeLensError where a file would never end, or is longer than any of its kind."""
+    size = path.stat().st_size
+    if not path.is_file() or size > at_most:
+        what = f"has {size} bytes, and {at_most} is the most" if path.is_file() else "is no regular file"
+        raise SaeLensError(f"{path} {what}; it was not read. Take another copy.")
+
+
+def _require_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], path: Path) -> None:
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise SaeLensError(

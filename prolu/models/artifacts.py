@@ -1,6 +1,7 @@
 """A folder of the artifact store, local or remote: read a file, publish a file. Knows no format.
 
 StorageError   the store cannot be reached, read or written: disk full, no permission, no network
+TooLong        a file is longer than any of its kind
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 class StorageError(OSError):
     """The artifact store failed; trying again later may help."""
+
+
+class TooLong(Exception):
+    """A file has `size` bytes, which is more than whoever reads it wants in memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"it has {size} bytes")
 
 
 def flush(path: Path) -> None:
@@ -39,10 +48,21 @@ class ArtifactFolder:
         self.url = f"{root.rstrip('/')}/{below}".rstrip("/")
         self._local = isinstance(self._filesystem, LocalFileSystem)
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a file. Raises FileNotFoundError if there is none, StorageError if the store fails."""
+    def read(self, name: str, *, at_most: int | None = None) -> bytes:
+        """Return the content of a file. Raises TooLong, before it is read, if it has more than `at_most` bytes.
+
+        Raises FileNotFoundError if there is none (what never ends, such as a device or a pipe, is none), StorageError if the
+        store fails.
+        """
+        path = f"{self._path}/{name}"
         with _failures_as_storage_errors(f"Reading {self.url}/{name}", missing_is_failure=False):
-            content: bytes = self._filesystem.cat_file(f"{self._path}/{name}")
+            if self._local and Path(path).exists() and not Path(path).is_file():
+                raise FileNotFoundError(f"{path} is no regular file")
+            size = 0 if at_most is None else int(self._filesystem.size(path))
+        if at_most is not None and size > at_most:
+            raise TooLong(size)
+        with _failures_as_storage_errors(f"Reading {self.url}/{name}", missing_is_failure=False):
+            content: bytes = self._filesystem.cat_file(path)
         return content
 
     @contextmanager

@@ -7,7 +7,8 @@ A checkpoint is a folder:
     training.safetensors     what training needs to go on (`prolu.training.checkpoint` knows it)
     manifest.json            size and sha256 of each file above; written last, so a folder without it is no checkpoint
 
-No file can run code: JSON and safetensors only.
+No file can run code: JSON and safetensors only. None takes more memory than its kind needs: lengths are looked at before content,
+and shapes before tensors are made.
 
 CheckpointError   the files are not a whole, unaltered checkpoint of this software
 """
@@ -17,23 +18,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from prolu.models.artifacts import ArtifactFolder
+from prolu.models.artifacts import ArtifactFolder, TooLong
 from prolu.models.sae import Sae, sae_of
 from prolu.spec.report import CheckpointFile, Record
 from prolu.spec.run import RunSpec
+from prolu.spec.sae import SaeSpec
 
 CONFIG = "config.json"
 WEIGHTS = "sae.safetensors"
 TRAINING = "training.safetensors"
 MANIFEST = "manifest.json"
+
+# The longest config and manifest, and header of a safetensors file, which has some hundred bytes for each tensor.
+_LONGEST_DOCUMENT_BYTES = 4_000_000
+LONGEST_HEADER_BYTES = 1_000_000
 
 Document = TypeVar("Document", bound=Record)
 
@@ -49,7 +55,7 @@ class CheckpointConfig(Record):
     """Version of the checkpoint's layout."""
     spec: RunSpec
     """The run, defaults filled in."""
-    d_in: int
+    d_in: Annotated[int, Field(ge=1, le=1_048_576)]
     """Width of one activation."""
     step: int
     """Optimizer steps done."""
@@ -88,9 +94,10 @@ def load_sae(path: str | Path) -> Sae:
     except FileNotFoundError:
         manifest = None
     config = read_config(folder, manifest)
-    weights = read_tensors(folder, WEIGHTS, manifest)
+    layout = layout_of(config.spec.sae, config.d_in)
+    weights = read_tensors(folder, WEIGHTS, manifest, at_most=bytes_of(layout) + LONGEST_HEADER_BYTES)
+    require_same_layout(weights, layout, where=f"{folder.url}/{WEIGHTS}")
     sae = sae_of(config.spec.sae, config.d_in)
-    require_same_layout(weights, sae.state_dict(), where=f"{folder.url}/{WEIGHTS}")
     if (bad := first_not_finite(weights)) is not None:
         raise CheckpointError(f"{folder.url}/{WEIGHTS} holds {bad} with NaN or infinite numbers; take another copy.")
     sae.load_state_dict(weights)
@@ -99,23 +106,50 @@ def load_sae(path: str | Path) -> Sae:
 
 def read_manifest(folder: ArtifactFolder) -> CheckpointManifest:
     """Return the manifest of a checkpoint. Raises FileNotFoundError if there is none, CheckpointError if it is not valid."""
-    return _parse(folder.read(MANIFEST), CheckpointManifest, where=f"{folder.url}/{MANIFEST}")
+    where = f"{folder.url}/{MANIFEST}"
+    try:
+        content = folder.read(MANIFEST, at_most=_LONGEST_DOCUMENT_BYTES)
+    except TooLong as error:
+        raise _too_long(where, error.size, _LONGEST_DOCUMENT_BYTES) from error
+    return _parse(content, CheckpointManifest, where=where)
 
 
 def read_config(folder: ArtifactFolder, manifest: CheckpointManifest | None) -> CheckpointConfig:
     """Return config.json, verified against the manifest unless that is None. Raises CheckpointError."""
-    return _parse(_read_verified(folder, CONFIG, manifest), CheckpointConfig, where=f"{folder.url}/{CONFIG}")
+    content = _read_verified(folder, CONFIG, manifest, at_most=_LONGEST_DOCUMENT_BYTES)
+    return _parse(content, CheckpointConfig, where=f"{folder.url}/{CONFIG}")
 
 
-def read_tensors(folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, verified against the manifest unless that is None. Raises CheckpointError."""
-    content = _read_verified(folder, name, manifest)
+def read_tensors(
+    folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None, *, at_most: int | None = None
+) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, verified against the manifest unless that is None.
+
+    Raises CheckpointError, also for one of more than `at_most` bytes, or with a header that no checkpoint needs.
+    """
+    content = _read_verified(folder, name, manifest, at_most=at_most)
+    if (header := int.from_bytes(content[:8], "little")) > LONGEST_HEADER_BYTES:
+        raise CheckpointError(
+            f"{folder.url}/{name} is not a whole safetensors file (its header has {header} bytes, and "
+            f"{LONGEST_HEADER_BYTES} is the most); take another copy or an earlier checkpoint."
+        )
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(
             f"{folder.url}/{name} is not a whole safetensors file ({error}); take another copy or an earlier checkpoint."
         ) from error
+
+
+def layout_of(spec: SaeSpec, d_in: int) -> dict[str, Tensor]:
+    """Return tensors like those of such an autoencoder, without memory behind them."""
+    with torch.device("meta"):
+        return sae_of(spec, d_in).state_dict()
+
+
+def bytes_of(layout: Mapping[str, Tensor]) -> int:
+    """Return what tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in layout.values())
 
 
 def require_same_layout(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, where: str) -> None:
@@ -136,9 +170,13 @@ def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
     return next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
 
 
-def _read_verified(folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None) -> bytes:
+def _read_verified(
+    folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None, *, at_most: int | None = None
+) -> bytes:
     try:
-        content = folder.read(name)
+        content = folder.read(name, at_most=at_most)
+    except TooLong as error:
+        raise _too_long(f"{folder.url}/{name}", error.size, at_most or 0) from error
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder.url} has no {name}; it is not a whole checkpoint. Check the path or take an earlier checkpoint."
@@ -146,6 +184,12 @@ def _read_verified(folder: ArtifactFolder, name: str, manifest: CheckpointManife
     if manifest is not None:
         _verify(content, name, manifest, where=f"{folder.url}/{name}")
     return content
+
+
+def _too_long(where: str, size: int, at_most: int) -> CheckpointError:
+    return CheckpointError(
+        f"{where} has {size} bytes, and by its config it can have {at_most} at most; it was not read. Take another copy."
+    )
 
 
 def _verify(content: bytes, name: str, manifest: CheckpointManifest, *, where: str) -> None:

@@ -23,6 +23,7 @@ _MOST_NPY_BYTES = 10_000
 _MOST_SAFETENSORS_BYTES = 2_000_000
 # Of more files, the first ones by name.
 _MOST_FILES = 2_048
+_KEYS_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def _read_safetensors(file: IO[bytes], name: str, size: int) -> Header | None:
         return None
     tensors = {key: entry for key, entry in json.loads(file.read(length)).items() if key != "__metadata__"}
     if _KEY not in tensors:
-        raise _Unfit(f"{name} with the keys {sorted(tensors)}; it must have the key {_KEY!r}.")
+        shown = [key[:80] for key in sorted(tensors)[:_KEYS_NAMED]]
+        more = f" and {len(tensors) - _KEYS_NAMED} more" if len(tensors) > _KEYS_NAMED else ""
+        raise _Unfit(f"{name} with the keys {shown}{more}; it must have the key {_KEY!r}.")
     _require_whole(name, 8 + length + max(int(entry["data_offsets"][1]) for entry in tensors.values()), size)
     return Header(name, _shape(tensors[_KEY]["shape"]), str(tensors[_KEY]["dtype"]))
 
