@@ -133,7 +133,7 @@ class Sweeps(Keeping[SweepRead]):
 
         With `reuse` new points refer to identical finished runs, where there are any. Raises SpecError, Invalid.
 
-        Example: `client.sweeps.extend(sweep.id, Path("more.yaml"))`.
+        Example: `client.sweeps.extend(going.id, Path("more.yaml"))`.
         """
         body = SweepExtend(spec=checked(spec, SweepSpec), reuse=reuse)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, body)
