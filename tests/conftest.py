@@ -3,6 +3,7 @@
 Shapes in the annotations of the torch rooms are checked in every test, and only in tests.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,11 @@ def no_figure_stays_open() -> Iterator[None]:
     yield
     if (plt := sys.modules.get("matplotlib.pyplot")) is not None:
         plt.close("all")
+
+
+def pytest_configure() -> None:
+    """Let the many processes that tests start find bytecode: without it each compiles us anew, half a second of every start."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -107,5 +107,6 @@ def _empty_tables(url: str) -> None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+        names = [sql.Identifier(table.name) for table in reversed(Base.metadata.sorted_tables)]
+        # In one go, since two dozen answers take longer than what they answer.
+        connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(name) for name in names))

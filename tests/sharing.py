@@ -15,11 +15,17 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# By beginning of the path, the longest group first; a file that is not here is a group of its own.
+# By beginning of the path, the longest group first; a file that is not here is a group of its own. The last ones have few
+# tests, by whose number they would come at the end, where the other process would wait for them.
 LONG: Mapping[str, Sequence[str]] = {
     "language model": ("tests/acceptance/test_nothing_is_lost.py", "tests/data/test_smollm2.py"),
     "ray": ("tests/integration/", "tests/workers/test_cluster.py", "tests/client/up/test_ray_head.py"),
     "chaos": ("tests/acceptance/test_chaos.py",),
+    "ranks": ("tests/training/test_ranks.py",),
+    "contract": ("tests/service/api/test_contract.py",),
+    "back-ups": ("tests/docs/test_back_up.py",),
+    "queue benchmark": ("tests/benchmarks/test_queue_benchmark.py",),
+    "compiled gradients": ("tests/models/test_gradients_compiled.py",),
 }
 
 
