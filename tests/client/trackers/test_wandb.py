@@ -25,6 +25,9 @@ def tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> WeightsAndBiases
 
 def read(folder: Path) -> tuple[Any, dict[str, list[tuple[int, Any]]], dict[str, Any]]:
     """The run, its history by name and its summary, over all its files."""
+    import wandb
+
+    wandb.teardown()  # its process writes what it has to the end
     run, history, summary = None, defaultdict(list), {}
     for path in sorted(folder.rglob("*.wandb")):
         for record in records(path):
