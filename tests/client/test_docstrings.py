@@ -53,7 +53,7 @@ def examples(method: Any) -> list[str]:
     """What stands in a docstring as an example: in back quotes after that word, or as a block of its own."""
     text = inspect.getdoc(method) or ""
     blocks = re.findall(r"(?:^    .*\n?)+", text, flags=re.MULTILINE)
-    return [*_INLINE.findall(text), *map(inspect.cleandoc, blocks)]
+    return [*_INLINE.findall(text), *filter(None, map(inspect.cleandoc, blocks))]
 
 
 class World(dict[str, Any]):

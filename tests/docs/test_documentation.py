@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import typer
 
-from prolu.client.cli.app import app
+from prolu.client import cli
+from prolu.client.cli.app import BAD_INPUT, FAILED, INTERRUPTED, NOT_YOURS, OK, OUT_OF_REACH, app
 from service.app import create_app
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+# The one runs until it is interrupted, and the other one prints nothing but JSON.
+_NO_JSON = {"up", "schema"}
 
 
 def test_every_page_is_built_without_a_warning(tmp_path: Path) -> None:
@@ -67,3 +70,17 @@ def test_every_operation_and_each_of_its_parameters_is_told(tmp_path: Path) -> N
 
 def test_every_setting_is_told() -> None:
     assert [name for name, field in Settings.model_fields.items() if len(field.description or "") < 10] == []
+
+
+@pytest.mark.parametrize(("name", "command"), [*leaves()], ids=[name for name, _ in leaves()])
+def test_a_command_speaks_json_too(name: str, command: Any) -> None:
+    known = {option for one in command.params for option in one.opts}
+    assert ("--json" in known) != (name in _NO_JSON), f"prolu {name}"
+
+
+def test_every_exit_status_is_told() -> None:
+    page, help_text = cli.__doc__ or "", typer.main.get_command(app).epilog or ""  # type: ignore[attr-defined]
+    told = page.partition("Exit status:")[2]
+    for status in (OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED):
+        assert re.search(rf"\b{status}\b", told), status
+        assert re.search(rf"\b{status}\b", help_text), status

@@ -15,7 +15,7 @@ from prolu.client.checkpoints import choose, files_of
 from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
 from prolu.client.cli.documents import BadInput
-from prolu.client.cli.output import note, short, size
+from prolu.client.cli.output import note, print_json, short, size
 from prolu.client.cli.places import check_new_folder, writing
 from prolu.client.cli.references import find_run
 from prolu.client.client import Client
@@ -38,6 +38,9 @@ def download(
     layout: Annotated[
         ExportFormat | None, typer.Option("--format", help="Only the export that the run wrote for this library.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the checkpoint as JSON, and the folder it is in.")
+    ] = False,
 ) -> None:
     """Download a checkpoint of a run, or an export that it wrote, and verify its checksums."""
     check_new_folder("DIR", directory)
@@ -48,6 +51,9 @@ def download(
         target = directory or Path(f"prolu-{short(run)}-step-{checkpoint.step}{f'-{layout}' if layout else ''}")
         with writing("DIR", target):
             fetch(client, checkpoint, target, layout)
+    if as_json:
+        print_json({"directory": str(target), "checkpoint": checkpoint})
+        return
     total = sum(file.bytes for file in files)
     note(f"{len(files)} files ({size(total)}, checksums good) are in {target}")
 

@@ -108,11 +108,15 @@ def drain(
         note(f"node {drained.name} starts nothing more; {rest}; undo it with: prolu undrain {drained.name}")
 
 
-def undrain(node: NodeName) -> None:
+def undrain(node: NodeName, as_json: AsJson = False) -> None:
     """Have a drained node start runs again; for administrators."""
     with connect() as client:
         client.nodes.undrain(node)
-    note(f"node {node} starts runs again")
+        nodes = client.nodes.list() if as_json else []
+    if as_json:  # a node that is drained and away is not listed any more
+        print_json([one for one in nodes if one.name == node])
+    else:
+        note(f"node {node} starts runs again")
 
 
 def _print_queue(seen: QueueRead) -> None:

@@ -216,7 +216,9 @@ def test_a_checkpoint_is_downloaded_into_a_folder_of_its_own(
     assert (status, out) == (OK, "")
     assert "checksums good" in err
     assert (tmp_path / f"prolu-{str(good)[-8:]}-step-100" / "sae.safetensors").read_bytes() == WEIGHTS + b"100"
-    assert prolu("download", str(good), "half", "--step", "50")[0] == OK
+    status, out, _ = prolu("download", str(good), "half", "--step", "50", "--json")
+    told = json.loads(out)
+    assert (status, told["directory"], told["checkpoint"]["step"]) == (OK, "half", 50)
     assert (tmp_path / "half" / "sae.safetensors").read_bytes() == WEIGHTS + b"50"
     status, _, err = prolu("download", str(good), "other", "--step", "51")
     assert status == BAD_INPUT

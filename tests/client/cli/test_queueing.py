@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from prolu.client import Client
+from prolu.client.cli.app import OK
 from tests.client.conftest import Prolu
 from tests.client.desk import RUN, Desk
 
@@ -41,3 +42,10 @@ def test_a_node_is_drained_and_taken_back(prolu: Prolu, desk: Desk) -> None:
     assert "starts runs again" in prolu("undrain", "127.0.0.1/abcd")[2]
     assert "draining" not in prolu("nodes")[1]
     assert prolu("drain", "nowhere")[0] == 4
+
+
+def test_undraining_as_json_prints_the_node(prolu: Prolu, desk: Desk) -> None:
+    desk.see_nodes()
+    assert prolu("drain", "127.0.0.1/abcd")[0] == OK
+    status, out, _ = prolu("undrain", "127.0.0.1/abcd", "--json")
+    assert (status, [node["draining"] for node in json.loads(out)]) == (OK, [False])
