@@ -25,6 +25,9 @@ from prolu.spec.data import Corpus, HubCorpus, JsonlCorpus, ParquetCorpus, Pytho
 from prolu.spec.mistakes import kind_of
 
 _PARQUET_ROWS = 256
+# The longest document that is taken from one line, and keys that are named where one is missing.
+_LONGEST_LINE_BYTES = 64 * 2**20
+_KEYS_NAMED = 5
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -92,7 +95,11 @@ def _read_texts(paths: Sequence[Path]) -> Iterator[str]:
 def _read_jsonl(paths: Sequence[Path], field: str) -> Iterator[str]:
     for path in paths:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE_BYTES + 1), b""), start=1):
+                if len(line) > _LONGEST_LINE_BYTES:
+                    raise DataError(
+                        f"data.corpus.path: line {number} of {path.name} has more than {_LONGEST_LINE_BYTES} bytes; split it."
+                    )
                 if line.strip():
                     text = _text_of(line, field, f"line {number} of {path.name}")
                     if text is not None:
@@ -106,7 +113,11 @@ def _text_of(line: bytes, field: str, place: str) -> str | None:
     except (ValueError, RecursionError) as error:
         raise DataError(f"data.corpus.path: {place} is not JSON ({error}); mend or remove it.") from None
     if not isinstance(record, dict) or field not in record:
-        got = f"has the keys {sorted(record)}" if isinstance(record, dict) else f"is {kind_of(record)}"
+        got = (
+            f"has the keys {[key[:80] for key in sorted(record)[:_KEYS_NAMED]]}"
+            if isinstance(record, dict)
+            else f"is {kind_of(record)}"
+        )
         raise DataError(f"data.corpus.field is {field!r}, but {place} {got}; name a key that holds text.")
     text = record[field]
     if text is not None and not isinstance(text, str):

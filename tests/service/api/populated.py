@@ -33,6 +33,11 @@ def populate(api: Api) -> dict[str, list[str]]:
         "run_id": [finished, failed, cancelled, paused, working, *points],
         "sweep_id": [sweep_id],
         "checkpoint_id": [checkpoint["id"] for checkpoint in checkpoints],
+        "chore_id": [
+            api.post(f"/v1/checkpoints/{checkpoint['id']}/exports", {"format": layout}).json()["id"]
+            for checkpoint in checkpoints
+            for layout in ("sae_lens", "dictionary_learning")
+        ],
     }
 
 
