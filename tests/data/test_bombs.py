@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prolu.data.corpora import _read_jsonl
 from prolu.data.places import DataError
 from prolu.data.shard_cache import ShardCache, Sink
 from prolu.data.shard_files import map_shard
@@ -131,6 +132,13 @@ def test_noise_is_refused_as_an_array(tmp_path: Path, content: bytes, prefix: by
     path.write_bytes(prefix + content)
     with pytest.raises(DataError, match=r"a\.npy"):
         map_shard(path, "a.npy")
+
+
+def test_a_line_of_text_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "a.jsonl").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(DataError, match=r"line 1 of a\.jsonl has more than 67108864 bytes"):
+        next(_read_jsonl([tmp_path / "a.jsonl"], "text"))
 
 
 def converted(tmp_path: Path, table: Any, **options: Any) -> Path:
