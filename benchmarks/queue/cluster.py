@@ -11,8 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from prolu.client.wire import NodeRead
 from prolu.spec import ResourcesSpec
 from prolu.spec.report import Report, Stopped, StopReason, Succeeded
-from workers.cluster import Loss
-from workers.messages import Acks, Assignment, Attempt, Message, Reply, Surroundings, write_report
+from workers.cluster import CannotStart, Loss
+from workers.messages import (
+    Acks,
+    Assignment,
+    Attempt,
+    ChoreAnswer,
+    ChoreOrder,
+    Message,
+    Reply,
+    Surroundings,
+    write_report,
+)
 
 _SUCCEEDED = write_report(Succeeded(step=1000, metrics={}))
 
@@ -62,3 +72,11 @@ class NoOpCluster:
 
     def kill(self, name: str) -> None:
         self._actors.pop(name, None)
+
+    def order(self, name: str, order: ChoreOrder, node: str) -> None:
+        raise CannotStart("no chore is a part of the benchmark")
+
+    def answers(self) -> Iterator[tuple[str, ChoreAnswer]]:
+        yield from ()
+
+    def recall(self, name: str) -> None: ...
