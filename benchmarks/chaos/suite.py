@@ -197,7 +197,8 @@ class _Play:
 
     def _is_over(self) -> bool:
         busy = self._waiting or self._submissions.pending or not self.scene.quiet
-        return not busy and self._states.total() >= self._wishes.runs and self._states.keys() <= TERMINAL
+        all_in = self._states.total() >= self._wishes.runs or self._submissions.problems
+        return bool(not busy and all_in and self._states.keys() <= TERMINAL)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,11 @@ def check(spec: RunSpec, where: Surroundings, nodes: Sequence[NodeRead]) -> list
 
 
 def check_resources(asked: ResourcesSpec, nodes: Sequence[NodeRead]) -> list[Mistake]:
-    """Refuse what the cluster could never hold; before the cluster is known, anything goes. Nodes that drain will be back."""
+    """Refuse what the cluster could never hold. Nodes that drain will be back.
+
+    Before it is known, anything goes; so it does where nothing is known but a head that computes nothing.
+    """
+    nodes = [node for node in nodes if node.cpus > 0 or node.gpus > 0]
     wanted = Asked(asked.cpus, asked.gpus, asked.memory_gb, asked.ranks, asked.gpu_type)
     offered = [Node(node.name, node.cpus, node.gpus, node.memory_gb, node.gpu_type) for node in nodes]
     if not nodes or could_ever_fit(wanted, offered):

@@ -6,11 +6,11 @@ holds until it is taken back; only where several nodes share one is it of the no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, false, func, select, true
+from sqlalchemy import ColumnElement, Select, delete, false, func, null, select, true, union_all
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import NodeRead
@@ -18,8 +18,10 @@ from service.domain.errors import NotFound
 from service.domain.node_names import address_of
 from service.store.db import Database, database_now
 from service.store.lease import BELIEVED
-from service.store.models import DispatcherRow, DrainRow, NodeRow
+from service.store.models import DepartedNodeRow, DispatcherRow, DrainRow, NodeRow
 
+# A node that has gone may be back: machines restart, and clusters that grow and shrink let them go.
+MAY_BE_BACK = timedelta(hours=1)
 # Whether a drain, of an address or of one node, holds a node: at most one does.
 _HELD = func.substr(NodeRow.name + "/", 1, func.length(DrainRow.node) + 1) == DrainRow.node + "/"
 
@@ -29,6 +31,9 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
     wanted = {node.name: node for node in nodes}
     known = {row.name: row for row in session.scalars(select(NodeRow))}
     gone = sorted(known.keys() - wanted.keys())
+    came = sorted(wanted.keys() - known.keys())
+    if gone or came:
+        _remember(session, [known[name] for name in gone], present=wanted.keys())
     if gone:
         session.execute(delete(NodeRow).where(NodeRow.name.in_(gone)))
         session.execute(delete(DrainRow).where(DrainRow.node.in_(name for name in gone if name != address_of(name))))
@@ -40,6 +45,19 @@ def record_nodes(session: Session, nodes: Sequence[NodeRead]) -> bool:
         )
     session.flush()
     return bool(gone or changed)
+
+
+def _remember(session: Session, gone: Sequence[NodeRow], *, present: Collection[str]) -> None:
+    """Keep what nodes offered that have gone; forget those of long ago, and those whose machines are back."""
+    now = database_now(session)
+    back = {address_of(name) for name in present}
+    for row in session.scalars(select(DepartedNodeRow)):
+        if row.gone_at <= now - MAY_BE_BACK or address_of(row.name) in back:
+            session.delete(row)
+    for node in gone:
+        if address_of(node.name) not in back:
+            offer = {"cpus": node.cpus, "gpus": node.gpus, "gpu_type": node.gpu_type, "memory_gb": node.memory_gb}
+            session.merge(DepartedNodeRow(name=node.name, **offer, gone_at=now))
 
 
 def evicted(session: Session) -> set[str]:
@@ -104,28 +122,42 @@ def require(session: Session, name: str) -> NodeRead:
 
 
 def believed_nodes(database: Database) -> list[NodeRead]:
-    """Give the nodes while the dispatcher lives; none once it was silent for 30 seconds, since the cluster may be another.
+    """Give the nodes while the dispatcher lives, and those that left within the hour: what they offer, they may offer again.
 
-    One statement: every submission asks.
+    None once the dispatcher was silent for 30 seconds, since the cluster may be another. One statement: submissions ask.
     """
     with database.look() as connection:
         rows = connection.execute(_BELIEVED_ON_SQLITE if database.is_sqlite else _BELIEVED).mappings().all()
     return [NodeRead(**{name: row[name] for name in NodeRead.model_fields}) for row in rows if row["name"] is not None]
 
 
-def _believed(now: ColumnElement[datetime]) -> Select[Any]:
-    believed = DispatcherRow.seen_at > now
+def _believed(silent_since: ColumnElement[datetime], gone_since: ColumnElement[datetime]) -> Select[Any]:
+    departed = select(
+        DepartedNodeRow.name,
+        DepartedNodeRow.cpus,
+        DepartedNodeRow.gpus,
+        DepartedNodeRow.gpu_type,
+        DepartedNodeRow.memory_gb,
+        false().label("draining"),
+        false().label("evicting"),
+        null().label("drain_reason"),
+    ).where(DepartedNodeRow.gone_at > gone_since)
+    known = union_all(_NODES.order_by(None), departed).subquery()
     return (
-        select(*_NODES.selected_columns)
+        select(*known.columns)
         .select_from(DispatcherRow)
-        .where(believed)
-        .outerjoin(NodeRow, true())
-        .outerjoin(DrainRow, _HELD)
+        .where(DispatcherRow.seen_at > silent_since)
+        .outerjoin(known, true())
+        .order_by(known.c.name)
     )
 
 
-_BELIEVED = _believed(func.clock_timestamp() - BELIEVED)
-_BELIEVED_ON_SQLITE = _believed(func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{BELIEVED.total_seconds()} seconds"))
+def _ago_on_sqlite(time: timedelta) -> ColumnElement[datetime]:
+    return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{time.total_seconds()} seconds")
+
+
+_BELIEVED = _believed(func.clock_timestamp() - BELIEVED, func.clock_timestamp() - MAY_BE_BACK)
+_BELIEVED_ON_SQLITE = _believed(_ago_on_sqlite(BELIEVED), _ago_on_sqlite(MAY_BE_BACK))
 
 
 def _offer(node: NodeRow | NodeRead) -> tuple[float, float, str | None, float]:

@@ -16,7 +16,7 @@ rise with time, so that keyset pages need no second column.
 
 from service.store.models.base import Base
 from service.store.models.chores import ChoreRow
-from service.store.models.cluster import DispatcherRow, DrainRow, NodeRow
+from service.store.models.cluster import DepartedNodeRow, DispatcherRow, DrainRow, NodeRow
 from service.store.models.findings import FINDINGS
 from service.store.models.measured import BiasSnapshotRow, CheckpointRow, DiagnosticsRow, MetricPointRow
 from service.store.models.people import AuditRow, IdempotencyRow, SweepEditorRow, TokenRow, UsageRow, UserRow
@@ -31,6 +31,7 @@ __all__ = [
     "BiasSnapshotRow",
     "CheckpointRow",
     "ChoreRow",
+    "DepartedNodeRow",
     "DiagnosticsRow",
     "DispatcherRow",
     "DrainRow",

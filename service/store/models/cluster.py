@@ -22,6 +22,19 @@ class NodeRow(Base):
     memory_gb: Mapped[float] = mapped_column(Float(53))
 
 
+class DepartedNodeRow(Base):
+    """A node that has gone, and may be back: what it offered, and when it was missed."""
+
+    __tablename__ = "departed_nodes"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    cpus: Mapped[float] = mapped_column(Float(53))
+    gpus: Mapped[float] = mapped_column(Float(53))
+    gpu_type: Mapped[str | None]
+    memory_gb: Mapped[float] = mapped_column(Float(53))
+    gone_at: Mapped[datetime]
+
+
 class DrainRow(Base):
     """A node on which nothing more starts, by an administrator's wish."""
 
