@@ -79,10 +79,3 @@ def test_every_goal_is_reached_and_is_the_one_that_the_benchmark_sets() -> None:
         assert QUEUE["submit_to_start_p95_ms"][kind] < 250
         first, *_, last = QUEUE["dispatcher_memory_mib"][kind].values()
         assert last < 1.05 * first
-
-
-def test_what_a_later_run_cost_is_told_as_it_was_measured() -> None:
-    later = json.loads((ROOT / "docs/measured/queue-later.json").read_text(encoding="utf-8"))
-    one_by_one, sweep = later["submissions_per_s"], later["sweep_10000_s"]
-    assert f"{one_by_one['sqlite']:.0f}/s and {one_by_one['postgresql']:.0f}/s submissions" in README
-    assert f"{sweep['sqlite']:.1f} s and {sweep['postgresql']:.1f} s for the sweep" in README
