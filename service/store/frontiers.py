@@ -22,7 +22,7 @@ from service.domain.asking import FrontierQuestion
 from service.domain.frontiers import Measured, Placed, Point, averaged, fronts, is_measured, singly
 from service.domain.repeats import estimate
 from service.store.lists import require_sweep
-from service.store.succeeded import DESCRIBED, identity, level_of, require_few, succeeded
+from service.store.succeeded import DESCRIBED, described, identity, level_of, require_few, succeeded
 from service.store.unbeaten import unbeaten
 
 MOST_RUNS = 50_000
@@ -37,7 +37,7 @@ def frontier(session: Session, asked: FrontierQuestion, *, sweep_id: UUID | None
     found = (
         _of_all(session, asked, sweep_id) if repeated or request.dominated else _of_unbeaten(session, asked, sweep_id)
     )
-    described = {row[0]: row for row in found.rows}
+    shown = {row[0]: row for row in found.rows}
     return FrontierRead(
         x=FrontierAxis(path=asked.x.column.name, goal=asked.x.goal),
         y=FrontierAxis(path=asked.y.column.name, goal=asked.y.goal),
@@ -47,7 +47,7 @@ def frontier(session: Session, asked: FrontierQuestion, *, sweep_id: UUID | None
             FrontierFamily(
                 family=front.family,
                 count=found.counts[front.family],
-                points=[_shown(one, described, repeated=repeated) for one in front.points],
+                points=[_shown(one, shown, repeated=repeated) for one in front.points],
             )
             for front in fronts(found.points, x=asked.x.goal, y=asked.y.goal, dominated=request.dominated)
         ],
@@ -67,20 +67,14 @@ class _Found:
 
 def _of_unbeaten(session: Session, asked: FrontierQuestion, sweep_id: UUID | None) -> _Found:
     parts = asked.division.columns
-    rows = unbeaten(session, asked.x, asked.y, parts, condition=asked.condition, sweep_id=sweep_id, most=MOST_RUNS)
+    found = unbeaten(session, asked.x, asked.y, parts, condition=asked.condition, sweep_id=sweep_id, most=MOST_RUNS)
     family_of = cache(asked.division.name_of)
-    points, counts, left_out = [], Counter[str | None](), 0
-    first = len(DESCRIBED)
-    for row in rows:
-        size = row.size if row.place == 0 else 0  # the first of a part speaks for the whole part
-        if row.measured:
-            family = family_of(row[first + 2 : first + 2 + len(parts)])
-            points.append(Measured(row[0], family, row[first], row[first + 1]))
-            counts[family] += size
-        else:
-            left_out += size
-    require_few(counts.total() + left_out, MOST_RUNS)
-    return _Found(singly(points), rows, counts, left_out)
+    counts = Counter[str | None]()
+    for part, size in found.sizes:
+        counts[family_of(part)] += size
+    require_few(counts.total() + found.left_out, MOST_RUNS)
+    points = [Measured(one.run_id, family_of(one.part), one.x, one.y) for one in found.kept]
+    return _Found(singly(points), described(session, [one.run_id for one in found.kept]), counts, found.left_out)
 
 
 def _of_all(session: Session, asked: FrontierQuestion, sweep_id: UUID | None) -> _Found:

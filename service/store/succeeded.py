@@ -31,6 +31,9 @@ DESCRIBED = (
     FINDINGS.c.spec_sparsity_coefficient.label("coefficient"),
 )
 
+# So many ids in one statement; SQLite takes 32,766 values.
+_AT_ONCE = 5_000
+
 
 class repeats(FunctionElement[str]):  # noqa: N801 as SQLAlchemy's own functions are named
     """What of a spec is equal for runs that train alike but for their seed: neither name nor limits change what is trained."""
@@ -81,16 +84,28 @@ def require_few(found: int, most: int) -> None:
         )
 
 
+def described(session: Session, run_ids: Sequence[UUID | str]) -> list[Row[Any]]:
+    """`DESCRIBED` of the runs, which are named as it names them."""
+    column = DESCRIBED[0].element
+    chunks = [run_ids[start : start + _AT_ONCE] for start in range(0, len(run_ids), _AT_ONCE)]
+    return [row for chunk in chunks for row in session.execute(select(*DESCRIBED).where(column.in_(chunk)))]
+
+
 def chosen(
-    columns: Sequence[Column], *, condition: Condition | None, sweep_id: UUID | None, repeated: bool = False
+    columns: Sequence[Column],
+    *,
+    condition: Condition | None,
+    sweep_id: UUID | None,
+    repeated: bool = False,
+    told: Sequence[ColumnElement[Any]] = DESCRIBED,
 ) -> Select[Any]:
-    """The same as a statement without an order or an end."""
-    told = [repeats(RUNS.c.spec), FINDINGS.c.spec_training_seed] if repeated else []
+    """The same as a statement without an order or an end; it begins with what is `told` of each."""
+    repetition = [repeats(RUNS.c.spec), FINDINGS.c.spec_training_seed] if repeated else []
     tables = source([*columns, *columns_of(condition)])
     if repeated and tables is FINDINGS:
         tables = FINDINGS.join(RUNS, RUNS.c.id == FINDINGS.c.run_id)
     values = [value_of(column).label(f"value_{place}") for place, column in enumerate(columns)]
-    statement = select(*DESCRIBED, *values, *told).select_from(tables)
+    statement = select(*told, *values, *repetition).select_from(tables)
     statement = statement.where(FINDINGS.c.state == "succeeded", ~FINDINGS.c.superseded)
     if sweep_id is not None:
         statement = statement.where(FINDINGS.c.sweep_id == sweep_id)
