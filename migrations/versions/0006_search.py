@@ -17,7 +17,6 @@ depends_on = None
 _TIME = sa.DateTime(timezone=True)
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _OPEN = sa.text("state <> 'ended'")
-_REFERS = sa.text("reused_from IS NOT NULL")
 
 
 def _altered(table: str) -> AbstractContextManager[BatchOperations]:
@@ -33,7 +32,6 @@ def upgrade() -> None:
         runs.add_column(sa.Column("reused_from", sa.Uuid(), nullable=True))
         runs.add_column(sa.Column("stopped_early", sa.Text(), nullable=True))
         runs.create_foreign_key("fk_runs_reused_from_runs", "runs", ["reused_from"], ["id"])
-    op.create_index("ix_runs_reused_from", "runs", ["reused_from"], sqlite_where=_REFERS, postgresql_where=_REFERS)
     op.create_table(
         "searches",
         sa.Column("sweep_id", sa.Uuid(), nullable=False),
@@ -87,7 +85,6 @@ def downgrade() -> None:
     """Take everything back. Runs that refer to others keep the metrics that they took from them."""
     for table in ("judgements", "trials", "searches"):
         op.drop_table(table)
-    op.drop_index("ix_runs_reused_from", "runs")
     with _altered("runs") as runs:
         runs.drop_constraint("fk_runs_reused_from_runs", type_="foreignkey")
         runs.drop_column("stopped_early")

@@ -1,4 +1,4 @@
-"""Nodes that have gone are remembered for a while: what they offered is not refused the moment that they restart."""
+"""Nodes that have gone are remembered for a while, and the runs that refer to a run are found by an index."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+_REFERS = sa.text("reused_from IS NOT NULL")
 _FLOAT = sa.Float(precision=53)
 
 
 def upgrade() -> None:
-    """Add the table: none has gone."""
+    """Add the table and the index: no node has gone."""
     op.create_table(
         "departed_nodes",
         sa.Column("name", sa.Text(), nullable=False),
@@ -25,8 +26,10 @@ def upgrade() -> None:
         sa.Column("gone_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_departed_nodes"),
     )
+    op.create_index("ix_runs_reused_from", "runs", ["reused_from"], sqlite_where=_REFERS, postgresql_where=_REFERS)
 
 
 def downgrade() -> None:
     """Forget them."""
+    op.drop_index("ix_runs_reused_from", "runs")
     op.drop_table("departed_nodes")
