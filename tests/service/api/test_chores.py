@@ -18,6 +18,7 @@ from tests.service.api.people import person
 from tests.service.api.work import submit, work_on
 from tests.service.store.specs import snapshot
 
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
 CONTENT = b'{"architecture": "jumprelu"}'
 
 
@@ -126,8 +127,8 @@ def test_a_repetition_with_the_same_key_gets_the_same_answer(api: Api, checkpoin
     [
         ("/v1/checkpoints/{id}/exports", {"format": "onnx"}, 422),
         ("/v1/checkpoints/{id}/exports", {"layout": "sae_lens"}, 422),
-        (f"/v1/checkpoints/{uuid4()}/exports", {}, 404),
-        (f"/v1/checkpoints/{uuid4()}:recompute", None, 404),
+        (f"/v1/checkpoints/{UNKNOWN}/exports", {}, 404),
+        (f"/v1/checkpoints/{UNKNOWN}:recompute", None, 404),
         ("/v1/checkpoints/nonsense:recompute", None, 422),
     ],
 )
