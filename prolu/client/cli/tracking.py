@@ -46,7 +46,10 @@ def track(
     if as_json:
         print_json([{**asdict(one), "run_id": str(one.run_id)} for one in exported])
         return
-    rows = [(short(one.run_id), f"{one.rows:,}", f"{one.last_step:,}", user_text(one.place)) for one in exported]
+    rows = [
+        (short(one.run_id), f"{one.rows:,}", f"{one.last_step:,}", user_text(one.place or "not begun"))
+        for one in exported
+    ]
     out().print(table({"run": "left", "new": "right", "to step": "right", "where": "left"}, rows, yields="where"))
     if live := sum(not one.ended for one in exported):
         note(

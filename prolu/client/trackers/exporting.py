@@ -16,6 +16,8 @@ from prolu.client.trackers.tracker import Book, ExportFailed, Subject, Tracker
 from prolu.client.wire import AttemptRead, BiasSnapshotRead, CheckpointRead, MetricRead, RunRead, RunSummary, SweepRead
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
+# Books that stay open between two looks. Each may hold a file, and a process has as few as 256 of them.
+_MOST_OPEN = 64
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Exported:
     run_id: UUID
     """The run."""
     place: str
-    """Where it is now: a file, a folder or an address."""
+    """Where it is now: a file, a folder or an address; empty of a run that has not begun, which is nowhere yet."""
     rows: int
     """Steps that were added; 0 where all was there before."""
     last_step: int
@@ -35,20 +37,25 @@ class Exported:
 
 
 class Exporter:
-    """Books of one tracker, opened as runs are met, each closed once its run has ended."""
+    """Books of one tracker, opened as runs are met and begin; up to `most_open` stay open until their run has ended."""
 
-    def __init__(self, http: Http, tracker: Tracker) -> None:
+    def __init__(self, http: Http, tracker: Tracker, *, most_open: int) -> None:
         self._http = http
         self._tracker = tracker
-        self._failures = tracker.failures  # a package that is missing is told before anything is asked
+        self._most_open = most_open
+        # A package that is missing is told before anything is asked.
+        self._failures: tuple[type[Exception], ...] = (*tracker.failures, OSError)
         self._sweep_names: dict[UUID, str] = {}
         self._books: dict[UUID, tuple[Book, Subject]] = {}
         self.exported: dict[UUID, Exported] = {}
 
     def look(self, runs: Iterable[UUID]) -> bool:
-        """Bring what there is of runs to their books, and say whether all have ended. Raises ExportFailed."""
+        """Bring what there is of runs to their books, and say whether all have ended. Raises ExportFailed.
+
+        Runs of earlier looks are brought to their end, even if they are no more among `runs`: another took their place.
+        """
         with self._told():
-            for run in runs:
+            for run in dict.fromkeys([*runs, *self.exported]):
                 if run not in self.exported or not self.exported[run].ended:
                     self._bring(run)
         return all(one.ended for one in self.exported.values())
@@ -62,7 +69,7 @@ class Exporter:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell in our words what the tracker's package raises."""
+        """Tell in our words what the tracker's package raises, and what the disk does."""
         try:
             yield
         except self._failures as error:
@@ -73,6 +80,10 @@ class Exporter:
 
     def _bring(self, run_id: UUID) -> None:
         run = self._http.get(f"/v1/runs/{run_id}", RunRead)  # before its series: what it says has ended is whole
+        ended = run.state in _ENDED
+        if run.epoch == 0 and not ended:
+            self.exported[run_id] = Exported(run_id, "", 0, -1, ended)
+            return
         subject = Subject(run, self._sweep_name(run), f"{self._http.place.url}/v1/runs/{run.id}")
         book = self._books[run_id][0] if run_id in self._books else self._tracker.open(subject)
         self._books[run_id] = (book, subject)
@@ -80,24 +91,31 @@ class Exporter:
         if rows:
             book.write(rows)
         before = self.exported[run_id].rows if run_id in self.exported else 0
-        ended = run.state in _ENDED
-        if ended:
+        if ended or len(self._books) > self._most_open:
             del self._books[run_id]
             book.close(subject)
         self.exported[run_id] = Exported(run_id, book.place, before + len(rows), book.last_step, ended)
 
     def _rows(self, run: RunRead, after: int) -> list[Row]:
-        """Rows beyond a step. Of a live run the newest step may still lack the held-out part, so it waits for the next look."""
+        """Rows beyond a step.
+
+        Of a live run the newest step waits for the next look, since it may still lack its held-out part; so do snapshots beyond
+        the newest metrics: those of their steps may have come since metrics were asked for.
+        """
+        live = run.state not in _ENDED
         of = f"/v1/runs/{run.id}"
         points = [*self._http.pages(f"{of}/metrics", MetricRead, {"from_step": str(after + 1)})]
         latest = self._http.pages(f"{of}/bias_statistics", BiasSnapshotRead, {"order": "desc"})
         snapshots = [*takewhile(lambda snapshot: snapshot.step > after, latest)]
+        if live:
+            newest = max((point.step for point in points), default=after)
+            snapshots = [snapshot for snapshot in snapshots if snapshot.step <= newest]
         if not points and not snapshots:
             return []
         attempts = self._http.pages(f"{of}/attempts", AttemptRead)
         checkpoints = self._http.pages(f"{of}/checkpoints", CheckpointRead)
         rows = rows_of(points, snapshots, when_of(run, attempts, checkpoints))
-        return rows if run.state in _ENDED else rows[:-1]
+        return rows[:-1] if live else rows
 
     def _sweep_name(self, run: RunRead) -> str | None:
         if run.sweep_id is None:
@@ -150,7 +168,7 @@ def export(
 ) -> list[Exported]:
     """Export runs and those of sweeps, with `follow` again and again until all have ended and no more come."""
     wanted = Wanted(http, things)
-    exporter = Exporter(http, to)
+    exporter = Exporter(http, to, most_open=_MOST_OPEN if follow else 0)
     try:
         while True:
             with http.patiently():
