@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from prolu.client.bias_curves import BiasCurves
 from prolu.client.frontiers import Frontier
 from prolu.client.http import Http
+from prolu.client.replacing import replacing
 from prolu.client.tables import ResultTable
 from prolu.client.wire import (
     BiasCurvesRead,
@@ -69,7 +70,8 @@ class Questions:
     ) -> None:
         """The same as a file that the service writes, of the kind that `path` ends in: .parquet, .csv or .arrow (a stream).
 
-        However many rows there are, they are not held in memory. Raises ValueError, Invalid, ConnectionFailed.
+        However many rows there are, they are not held in memory; a file that is there stays until all have come. Raises
+        ValueError, Invalid, ConnectionFailed.
 
         Example: `client.results.download("all.parquet", 'state = "succeeded"', fields=["id", "spec.*", "metrics.*"])`.
         """
@@ -81,7 +83,7 @@ class Questions:
         ending = Path(path).suffix
         if ending not in formats:
             raise ValueError(f"The path must end in {', '.join(formats)}; got {str(path)!r}.")
-        with Path(path).open("wb") as file:
+        with replacing(path) as beside, beside.open("wb") as file:
             self.write(file, formats[ending], filter, order_by=order_by, fields=fields, limit=limit)
 
     def write(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prolu.client.errors import ProluError
+from prolu.client.replacing import replacing
 from prolu.client.wire.querying import text_cell
 
 if TYPE_CHECKING:
@@ -61,19 +62,21 @@ class Records(ABC):
         table = self.to_arrow()
         import pyarrow.parquet
 
-        pyarrow.parquet.write_table(table, path)
+        with replacing(path) as beside:
+            pyarrow.parquet.write_table(table, beside)
 
     def to_csv(self, path: str | Path) -> None:
         """Write a CSV file with a header; lists and mappings as JSON text, and a `'` before a text that begins as a formula."""
         records = self.records()
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else [])
             writer.writeheader()
             writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
 
     def to_json(self, path: str | Path) -> None:
         """Write a JSON array of flat records."""
-        Path(path).write_text(json.dumps(self.records(), indent=2) + "\n", encoding="utf-8")
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(self.records(), indent=2) + "\n", encoding="utf-8")
 
 
 def require(package: str, purpose: str) -> Any:

@@ -12,6 +12,7 @@ from prolu.client.cli.output import note, out, print_json
 from prolu.client.cli.places import check_place, writing
 from prolu.client.cli.references import find_sweep
 from prolu.client.client import Client
+from prolu.client.replacing import replacing
 
 _ENDINGS = (".parquet", ".csv", ".json", ".arrow")
 # More than anybody reads on a terminal; files have all of them.
@@ -72,7 +73,7 @@ def answer(
             continue
         with writing(option, path):
             if option == "--parquet":
-                with path.open("wb") as file:
+                with replacing(path) as beside, beside.open("wb") as file:
                     client.results.write(file, "parquet", text, order_by=order, fields=asked.columns, limit=asked.limit)
             elif path.suffix == ".json":
                 client.results.query(text, order_by=order, fields=asked.columns, limit=asked.limit).to_json(path)
