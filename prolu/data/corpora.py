@@ -24,8 +24,16 @@ from prolu.data.places import DataError, Places
 from prolu.spec.data import Corpus, HubCorpus, JsonlCorpus, ParquetCorpus, PythonDocsCorpus, TextCorpus
 from prolu.spec.mistakes import kind_of
 
-_PARQUET_ROWS = 256
-# The longest document that is taken from one line, and keys that are named where one is missing.
+# Rows of Parquet decoded at once, and about how many bytes of them; so many are read at once.
+_PARQUET_ROWS = 8
+_PIECE_BYTES = 8 * 2**20
+# Text packs to about a third. What packs better than the first may be one cell in a dictionary, which every row of it unpacks;
+# what packs better than the second was made to take memory.
+_OFTEN_THE_SAME = 30
+_MOST_TO_ONE = 1_000
+# Entries of the lists in a footer.
+_MOST_ENTRIES = 1_000_000
+# The longest document: of a file of text, a line or a cell; and keys that are named where one is missing.
 _LONGEST_LINE_BYTES = 64 * 2**20
 _KEYS_NAMED = 5
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -84,6 +92,11 @@ def _identity(spec: TextCorpus | JsonlCorpus | ParquetCorpus, paths: Sequence[Pa
 
 def _read_texts(paths: Sequence[Path]) -> Iterator[str]:
     for path in paths:
+        if (size := path.stat().st_size) > _LONGEST_LINE_BYTES:
+            raise DataError(
+                f"data.corpus.path holds {path.name}, which has {size} bytes and is one document, of which "
+                f"{_LONGEST_LINE_BYTES} is the most; split it."
+            )
         try:
             yield path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -132,25 +145,50 @@ def _text_of(line: bytes, field: str, place: str) -> str | None:
 def _read_parquet(paths: Sequence[Path], field: str) -> Iterator[str]:
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, buffer_size=_PIECE_BYTES, thrift_container_size_limit=_MOST_ENTRIES) as file:
                 schema = file.schema_arrow
                 if field not in schema.names or not _is_text(schema.field(field).type):
                     columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
                     raise DataError(
                         f"data.corpus.field is {field!r}, but {path.name} has the columns {columns}; name one of strings."
                     )
-                batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=[field])
+                rows = _rows_at_once(file.metadata, field, path)
+                batches = file.iter_batches(batch_size=rows, columns=[field], use_threads=False)
                 cells = itertools.chain.from_iterable(batch.column(0) for batch in batches)
                 for number, cell in enumerate(cells, start=1):
                     text = _text_of_cell(cell, f"row {number} of {path.name}")
                     if text is not None:
                         yield text
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk; a damaged file has none
+                raise
             raise DataError(f"data.corpus.path holds {path.name}, which is not readable Parquet ({error}).") from None
 
 
+def _rows_at_once(metadata: Any, field: str, path: Path) -> int:
+    """Rows of which the text takes about one piece, by the footer. Raises DataError where it unpacks out of all proportion."""
+    rows, size = _PARQUET_ROWS, path.stat().st_size
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema != field:
+                continue
+            unpacked, packed = int(column.total_uncompressed_size), min(int(column.total_compressed_size), size)
+            if unpacked > max(_LONGEST_LINE_BYTES, _MOST_TO_ONE * size):
+                raise DataError(
+                    f"data.corpus.path holds {path.name}, of which {size} bytes unpack to {unpacked} of text; "
+                    "write it again with less in a row group."
+                )
+            mean = max(1, unpacked // max(1, int(column.num_values)))
+            rows = 1 if unpacked > _OFTEN_THE_SAME * packed else max(1, min(rows, _PIECE_BYTES // mean))
+    return rows
+
+
 def _text_of_cell(cell: pa.Scalar, place: str) -> str | None:
-    """Return the text of a cell, None where it is null. Raises DataError where its bytes are no text."""
+    """Return the text of a cell, None where it is null. Raises DataError where it is too long, or its bytes are no text."""
+    content = cell.as_buffer()
+    if content is not None and content.size > _LONGEST_LINE_BYTES:
+        raise DataError(f"data.corpus.path: {place} has more than {_LONGEST_LINE_BYTES} bytes; split it.")
     try:
         text: str | None = cell.as_py()
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ The column `activations` holds lists of floats, all of one length d_in.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ _PIECE_BYTES = 8 * 2**20
 # Rows decoded at once, whatever a footer says, and entries of its lists.
 _MOST_ROWS = 1_048_576
 _MOST_ENTRIES = 1_000_000
+# The widest activation, as everywhere. A row group may unpack to so many bytes, or to so many times what the whole file has.
+_WIDEST = 1_048_576
+_ANY_BYTES = 64 * 2**20
+_MOST_TO_ONE = 1_000
 
 
 def convert(source: Path | io.IOBase, name: str, *, size: int, sink: Sink) -> None:
@@ -48,6 +53,7 @@ def convert(source: Path | io.IOBase, name: str, *, size: int, sink: Sink) -> No
 def _convert(file: Any, name: str, size: int, sink: Sink) -> None:
     dtype = _dtype(file.schema_arrow, name)
     rows = int(file.metadata.num_rows)
+    _require_proportion(file.metadata, dtype, name, size)
     sink.require_room(_values_of(file.metadata) * dtype.itemsize, name)
     width, done = 0, 0
     for batch in file.iter_batches(
@@ -88,14 +94,37 @@ def _rows_at_once(metadata: Any, dtype: np.dtype[np.generic]) -> int:
     return max(1, min(_MOST_ROWS, _PIECE_BYTES * rows // (dtype.itemsize * max(1, values))))
 
 
+def _require_proportion(metadata: Any, dtype: np.dtype[np.generic], name: str, size: int) -> None:
+    """Raise DataError where the footer says that rows are wider than any, or that a row group is nothing but repetition.
+
+    A row is decoded whole, and one that is repetition may be a row group's only one that is not empty.
+    """
+    for group in _groups(metadata):
+        values = _values_in(group)
+        width = -(-values // max(1, int(group.num_rows)))
+        if width > _WIDEST:
+            raise DataError(
+                f"data.path holds {name}, whose rows have {width} values; d_in is {_WIDEST} at most. Write it as (rows, d_in)."
+            )
+        if (unpacked := values * dtype.itemsize) > max(_ANY_BYTES, _MOST_TO_ONE * size):
+            raise DataError(
+                f"data.path holds {name}, of which {size} bytes unpack to {unpacked} in one row group; "
+                "write it again with fewer rows in each."
+            )
+
+
 def _values_of(metadata: Any) -> int:
     """Numbers in the column, by the footer."""
-    values = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        columns = [group.column(index) for index in range(group.num_columns)]
-        values += sum(int(column.num_values) for column in columns if column.path_in_schema.split(".")[0] == _COLUMN)
-    return values
+    return sum(_values_in(group) for group in _groups(metadata))
+
+
+def _groups(metadata: Any) -> Iterator[Any]:
+    return (metadata.row_group(number) for number in range(metadata.num_row_groups))
+
+
+def _values_in(group: Any) -> int:
+    columns = map(group.column, range(group.num_columns))
+    return sum(int(column.num_values) for column in columns if column.path_in_schema.split(".")[0] == _COLUMN)
 
 
 def _values(column: Any, name: str, *, first_row: int) -> NDArray[np.generic]:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prolu.data.corpora import _read_jsonl
+from prolu.data import corpora, parquet_shards
+from prolu.data.corpora import _read_jsonl, _read_parquet, _read_texts
 from prolu.data.places import DataError
 from prolu.data.shard_cache import ShardCache, Sink
 from prolu.data.shard_files import map_shard
@@ -141,6 +142,51 @@ def test_a_line_of_text_without_end_is_not_read_to_its_end(tmp_path: Path) -> No
         next(_read_jsonl([tmp_path / "a.jsonl"], "text"))
 
 
+def test_a_text_file_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(DataError, match=r"a\.txt, which has 1099511627776 bytes.*67108864.*split it"):
+        next(_read_texts([tmp_path / "a.txt"]))
+
+
+def texts(path: Path, *cells: str, **options: Any) -> list[Path]:
+    """A column of strings in which the first cell follows the others 250 times, without the memory for it."""
+    column = pa.DictionaryArray.from_arrays(np.array([*range(len(cells)), *[0] * 250], np.int32), pa.array(cells))
+    pq.write_table(pa.table({"text": column}), path, compression="zstd", store_schema=False, **options)
+    return [path]
+
+
+def test_a_long_document_that_stands_often_in_parquet_is_decoded_once_at_a_time(tmp_path: Path) -> None:
+    paths = texts(tmp_path / "a.parquet", "a" * 1_000_000)
+    before = pa.total_allocated_bytes()
+    documents = _read_parquet(paths, "text")
+    assert len(next(documents)) == 1_000_000
+    assert pa.total_allocated_bytes() - before < 10_000_000
+    assert sum(1 for _ in documents) == 250
+
+
+def test_parquet_text_out_of_proportion_to_its_file_is_refused_from_the_footer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "_LONGEST_LINE_BYTES", 1_000_000)
+    paths = texts(tmp_path / "a.parquet", *["a" * 800_000 + str(number) for number in range(4)])
+    before = pa.total_allocated_bytes()
+    with pytest.raises(DataError, match=r"a\.parquet, of which \d+ bytes unpack to 3200\d+ of text; write it again"):
+        next(_read_parquet(paths, "text"))
+    assert pa.total_allocated_bytes() == before
+
+
+@pytest.mark.parametrize("rows", [0, 250])
+def test_a_parquet_document_longer_than_any_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(corpora, "_LONGEST_LINE_BYTES", 1_000)
+    table = pa.table({"text": [*["short"] * rows, "".join(map(str, range(500)))]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=rf"row {rows + 1} of a\.parquet has more than 1000 bytes; split it"):
+        list(_read_parquet([tmp_path / "a.parquet"], "text"))
+
+
 def converted(tmp_path: Path, table: Any, **options: Any) -> Path:
     from prolu.data.parquet_shards import convert
 
@@ -163,6 +209,23 @@ def test_parquet_that_unpacks_to_more_than_the_disk_holds_is_refused_before_it_i
     with pytest.raises(DataError, match="unpacks to 4000000 bytes, and the cache folder has room for 1000000"):
         converted(tmp_path, pa.table({"activations": zeros}), compression="zstd")
     assert list(tmp_path.glob("**/*.npy*")) == []
+
+
+def test_a_parquet_row_wider_than_any_is_refused_from_the_footer(tmp_path: Path) -> None:
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(1_048_577, np.float32)), 1_048_577)
+    with pytest.raises(DataError, match=r"a\.parquet, whose rows have 1048577 values; .*1048576 at most"):
+        converted(tmp_path, pa.table({"activations": zeros}), compression="zstd")
+
+
+def test_parquet_values_out_of_proportion_to_their_file_are_refused_from_the_footer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_shards, "_ANY_BYTES", 1_000_000)
+    ragged = pa.ListArray.from_arrays(np.array([0, *[1_500_000] * 49], np.int32), np.zeros(1_500_000, np.float32))
+    with pytest.raises(
+        DataError, match=r"a\.parquet, of which \d+ bytes unpack to 6000192 in one row group; write it again"
+    ):
+        converted(tmp_path, pa.table({"activations": ragged}), compression="zstd")
 
 
 def test_a_footer_that_is_damaged_is_read_in_part_or_refused_and_nothing_else_happens(tmp_path: Path) -> None:

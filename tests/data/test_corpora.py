@@ -99,6 +99,15 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
         list(_open(tmp_path, kind="parquet", path="a.parquet").documents())
 
 
+def test_a_parquet_footer_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["one", "two"]}), tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    (tmp_path / "a.parquet").write_bytes(whole[:footer] + b"\xff" * 40 + whole[footer + 40 :])
+    with pytest.raises(DataError, match=r"a\.parquet, which is not readable Parquet"):
+        list(_open(tmp_path, kind="parquet", path="a.parquet").documents())
+
+
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"a\.txt, which is not UTF-8"):
