@@ -125,7 +125,8 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, verified against the manifest unless that is None.
 
-    Raises CheckpointError, also for one of more than `at_most` bytes, or with a header that no checkpoint needs.
+    Raises CheckpointError, also for one of more than `at_most` bytes or more than the manifest says, which is not read, or with a
+    header that no checkpoint needs.
     """
     content = _read_verified(folder, name, manifest, at_most=at_most)
     if (header := int.from_bytes(content[:8], "little")) > LONGEST_HEADER_BYTES:
@@ -173,16 +174,23 @@ def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
 def _read_verified(
     folder: ArtifactFolder, name: str, manifest: CheckpointManifest | None, *, at_most: int | None = None
 ) -> bytes:
+    where = f"{folder.url}/{name}"
+    listed = None if manifest is None else next((file for file in manifest.files if file.name == name), None)
+    bounds = [] if at_most is None else [at_most]
+    if manifest is not None:
+        bounds.append(0 if listed is None else listed.bytes)
     try:
-        content = folder.read(name, at_most=at_most)
+        content = folder.read(name, at_most=min(bounds, default=None))
     except TooLong as error:
-        raise _too_long(f"{folder.url}/{name}", error.size, at_most or 0) from error
+        if at_most is not None and error.size > at_most:
+            raise _too_long(where, error.size, at_most) from error
+        raise _unlike_its_manifest(where, error.size, listed) from error
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder.url} has no {name}; it is not a whole checkpoint. Check the path or take an earlier checkpoint."
         ) from error
     if manifest is not None:
-        _verify(content, name, manifest, where=f"{folder.url}/{name}")
+        _verify(content, listed, where=where)
     return content
 
 
@@ -192,21 +200,23 @@ def _too_long(where: str, size: int, at_most: int) -> CheckpointError:
     )
 
 
-def _verify(content: bytes, name: str, manifest: CheckpointManifest, *, where: str) -> None:
-    listed = next((file for file in manifest.files if file.name == name), None)
-    if listed is None:
-        raise CheckpointError(f"{where} is not listed in the manifest beside it; take another copy of the checkpoint.")
-    if len(content) != listed.bytes:
-        raise CheckpointError(
-            f"{where} has {len(content)} bytes, its manifest says {listed.bytes}; "
-            "take another copy or an earlier checkpoint."
-        )
+def _verify(content: bytes, listed: CheckpointFile | None, *, where: str) -> None:
+    if listed is None or len(content) != listed.bytes:
+        raise _unlike_its_manifest(where, len(content), listed)
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != listed.sha256:
         raise CheckpointError(
             f"{where} has sha256 {checksum}, its manifest says {listed.sha256}; "
             "it was altered. Take another copy or an earlier checkpoint."
         )
+
+
+def _unlike_its_manifest(where: str, size: int, listed: CheckpointFile | None) -> CheckpointError:
+    if listed is None:
+        return CheckpointError(f"{where} is not listed in the manifest beside it; take another copy of the checkpoint.")
+    return CheckpointError(
+        f"{where} has {size} bytes, its manifest says {listed.bytes}; take another copy or an earlier checkpoint."
+    )
 
 
 def _parse(content: bytes, document: type[Document], *, where: str) -> Document:

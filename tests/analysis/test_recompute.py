@@ -112,3 +112,15 @@ def test_an_altered_checkpoint_is_refused(run: Callable[[int], tuple[Path, list[
     (tmp_path / TRAINING).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="was altered"):
         recompute_bias_statistics(tmp_path)
+
+
+def test_a_state_of_training_beyond_its_manifest_is_refused_and_not_read(
+    run: Callable[[int], tuple[Path, list[Report]]], tmp_path: Path
+) -> None:
+    root, _ = run(0)
+    for file in (root / "run" / "step-10").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with (tmp_path / TRAINING).open("r+b") as grown:
+        grown.truncate(2**40)
+    with pytest.raises(CheckpointError, match=rf"{TRAINING} has {2**40} bytes, its manifest says \d+"):
+        recompute_bias_statistics(tmp_path)

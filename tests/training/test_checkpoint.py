@@ -177,6 +177,15 @@ def test_a_truncated_file_is_refused(store: CheckpointStore, written: Path, name
         load_checkpoint(store.root, PATH)
 
 
+@pytest.mark.parametrize("name", FILES[1:])  # the config has a bound of its own
+def test_a_file_that_grew_is_refused_and_not_read(store: CheckpointStore, written: Path, name: str) -> None:
+    listed = (written / name).stat().st_size
+    with (written / name).open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match=rf"{name} has {2**40} bytes, its manifest says {listed}"):
+        load_checkpoint(store.root, PATH)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_is_noticed(store: CheckpointStore, written: Path, name: str) -> None:
     content = bytearray((written / name).read_bytes())
