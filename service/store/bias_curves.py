@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import BiasCurvesRead
@@ -20,6 +20,7 @@ from service.domain.asking import BiasesQuestion
 from service.domain.bias_curves import Seen, curves
 from service.domain.bias_summary import numbers_of
 from service.domain.filters.columns import BIASES
+from service.store.filtering import RUNS
 from service.store.lists import require_sweep
 from service.store.models import FINDINGS, BiasSnapshotRow
 from service.store.succeeded import DESCRIBED, identity, succeeded
@@ -77,16 +78,15 @@ def _numbers(ids: Sequence[UUID], rows: Sequence[Row[Any]]) -> dict[UUID, tuple[
 
 
 def _documents(session: Session, ids: Sequence[UUID], latents: str) -> dict[UUID, tuple[Any, ...]]:
-    """Numbers and distribution of one set of latents in the last snapshot of each run."""
+    """Numbers and distribution of one set of latents in the last snapshot of each run, or of the one that it refers to."""
+    measured_by = func.coalesce(RUNS.c.reused_from, RUNS.c.id)
+    last = (BiasSnapshotRow.run_id == measured_by) & (BiasSnapshotRow.step == FINDINGS.c.bias_step)
     found: dict[UUID, tuple[Any, ...]] = {}
     for first in range(0, len(ids), _IDS_AT_ONCE):
         statement = (
-            select(BiasSnapshotRow.run_id, BiasSnapshotRow.statistics[latents])
-            .join(FINDINGS, FINDINGS.c.run_id == BiasSnapshotRow.run_id)
-            .where(
-                BiasSnapshotRow.run_id.in_(ids[first : first + _IDS_AT_ONCE]),
-                BiasSnapshotRow.step == FINDINGS.c.bias_step,
-            )
+            select(RUNS.c.id, BiasSnapshotRow.statistics[latents])
+            .select_from(RUNS.join(FINDINGS, FINDINGS.c.run_id == RUNS.c.id).join(BiasSnapshotRow, last))
+            .where(RUNS.c.id.in_(ids[first : first + _IDS_AT_ONCE]))
         )
         for run_id, document in session.execute(statement):
             population = BiasPopulation.model_validate(document)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from prolu.client.wire import (
@@ -105,12 +105,16 @@ def all_checkpoints(
     limit: int,
     cursor: str | None,
 ) -> Page[CheckpointRead]:
-    """Checkpoints of all runs, those that were accepted last first; only those of which what is given holds."""
+    """Checkpoints of all runs, those that were accepted last first; only those of which what is given holds.
+
+    A run that refers to a finished one has that one's, alone and in its sweep.
+    """
+    measured_by = func.coalesce(RunRow.reused_from, RunRow.id)
     statement = select(CheckpointRow).where(CheckpointRow.deleting_since.is_(None))
     if run_id is not None:
-        statement = statement.where(CheckpointRow.run_id == run_id)
+        statement = statement.where(CheckpointRow.run_id.in_(select(measured_by).where(RunRow.id == run_id)))
     if sweep_id is not None:
-        statement = statement.where(CheckpointRow.run_id.in_(select(RunRow.id).where(RunRow.sweep_id == sweep_id)))
+        statement = statement.where(CheckpointRow.run_id.in_(select(measured_by).where(RunRow.sweep_id == sweep_id)))
     if final is not None:
         statement = statement.where(CheckpointRow.final if final else ~CheckpointRow.final)
     if pinned is not None:

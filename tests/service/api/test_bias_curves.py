@@ -9,7 +9,7 @@ from prolu.spec.report import Succeeded
 from tests.fixtures_api import Api
 from tests.service.api.test_runs import walk
 from tests.service.api.work import sweep_body, work_on
-from tests.service.store.specs import snapshot
+from tests.service.store.specs import checkpoint, snapshot
 
 
 def seeds_at_two_coefficients(api: Api) -> tuple[str, list[str]]:
@@ -54,6 +54,20 @@ def test_any_runs_are_told_against_any_field_and_of_any_latents(api: Api) -> Non
     found = read(api.post("/v1/results:biases", body))
     assert [(curve.family, [point.x for point in curve.points]) for curve in found.curves] == [(None, ["prolu"])]
     assert found.latents == "dead"
+
+
+def test_a_run_that_refers_to_a_finished_one_is_counted_with_that_ones_biases_and_checkpoints(api: Api) -> None:
+    first = api.post("/v1/sweeps", sweep_body(1)).json()["id"]
+    (run,) = [run["id"] for run in walk(api, f"/v1/sweeps/{first}/runs")]
+    work_on(api, run, snapshot(100, mean=-1.0), checkpoint(100, final=True), Succeeded(step=100, metrics={"l0": 1.0}))
+    again = api.post("/v1/sweeps", {**sweep_body(1), "reuse": True}).json()["id"]
+    (reused,) = [run["id"] for run in walk(api, f"/v1/sweeps/{again}/runs")]
+    for asked in ({}, {"bins": 0}, {"latents": "dead"}):
+        found = read(api.get(f"/v1/sweeps/{again}/biases", **asked))
+        assert ([str(one) for one in found.curves[0].points[0].run_ids], found.left_out) == ([reused], 0)
+    for of in ({"run_id": reused}, {"sweep_id": again}):
+        (kept,) = api.get("/v1/checkpoints", **of).json()["items"]
+        assert (kept["run_id"], kept["step"]) == (run, 100)
 
 
 def test_what_cannot_be_asked_is_refused_where_it_stands(quick_api: Api) -> None:
