@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from prolu.client.http import Http, Params
 
 _PAUSE_SECONDS = 1.0
 _END = "end"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def follow(http: Http, path: str, params: Params, *, sleep: Callable[[float], No
         try:
             with http.patiently(), http.stream(path, params, headers=headers) as response:
                 reached = True
-                for message in _messages(response.iter_lines()):
+                for message in _messages(_lines(response.iter_bytes())):
                     last_id = message.id or last_id
                     if message.kind == _END:
                         return
@@ -42,6 +44,23 @@ def follow(http: Http, path: str, params: Params, *, sleep: Callable[[float], No
             if not reached:
                 raise
         sleep(_PAUSE_SECONDS)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Lines that end in CR LF, LF or CR and in nothing else, wherever the pieces break; httpx would end them at U+2028, too.
+
+    Source: the HTML standard, section 9.2.6. What follows the last end of a line is dropped, as the standard says.
+    """
+    rest, after_cr = b"", False
+    for piece in pieces:
+        if not piece:
+            continue
+        if after_cr and piece.startswith(b"\n"):
+            piece = piece[1:]
+        after_cr = piece.endswith(b"\r")
+        *whole, rest = _LINE_END.split(rest + piece)
+        for line in whole:
+            yield line.decode(errors="replace")
 
 
 def _messages(lines: Iterable[str]) -> Iterator[Message]:
