@@ -239,10 +239,10 @@ class Runs(Keeping[RunRead]):
         body = CompareRequest(run_ids=[UUID(path_id(run)) for run in runs], bins=bins)
         return self._http.post("/v1/runs:compare", ComparisonRead, body)
 
-    def bias_statistics(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:
+    def biases(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:
         """The statistics of the encoder biases, by step; all snapshots, or the `last` so many.
 
-        Example: `[one.statistics.all.fraction_negative for one in client.runs.bias_statistics(run.id)]`.
+        Example: `[one.statistics.all.fraction_negative for one in client.runs.biases(run.id)]`.
         """
         path = f"/v1/runs/{path_id(run)}/bias_statistics"
         if last is None:

@@ -64,8 +64,8 @@ def test_what_a_run_reported_can_be_read(client: Client, desk: Desk) -> None:
     run = finished_run(client, desk)
     assert client.runs.get(run).metrics == {"l0": 8.0, "fvu": 0.25, "dead_fraction": 0.0}
     assert [(point.step, point.values["l0"]) for point in client.runs.metrics(run)] == [(50, 9.0)]
-    assert [snapshot.step for snapshot in client.runs.bias_statistics(run)] == [0, 50, 100]
-    assert [snapshot.step for snapshot in client.runs.bias_statistics(run, last=2)] == [50, 100]
+    assert [snapshot.step for snapshot in client.runs.biases(run)] == [0, 50, 100]
+    assert [snapshot.step for snapshot in client.runs.biases(run, last=2)] == [50, 100]
     assert [checkpoint.step for checkpoint in client.runs.checkpoints(run)] == [50, 100]
     assert [attempt.outcome for attempt in client.runs.attempts(run)] == ["succeeded"]
     assert {"submitted", "succeeded"} <= {event.kind for event in client.runs.events(run)}

@@ -104,7 +104,7 @@ def biases(
                 _draw(client, kind, found, population, plot, over_training=over_training)
             note(f"the picture is in {plot}")
         elif kind == "run":
-            snapshots = client.runs.bias_statistics(found)
+            snapshots = client.runs.biases(found)
             print_json(snapshots) if as_json else _print_run(found, snapshots, population)
         else:
             _print_sweep(client, found, population, as_json=as_json)

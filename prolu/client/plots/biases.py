@@ -41,7 +41,7 @@ def biases_of_run(client: Client, run: UUID) -> BiasSeries:
     """Fetch what `bias_figure` draws of one run."""
     found = client.runs.get(run)
     label = found.variant or found.name or str(found.id)[-8:]
-    return BiasSeries(label, level_of(found.spec), client.runs.bias_statistics(run))
+    return BiasSeries(label, level_of(found.spec), client.runs.biases(run))
 
 
 def biases_of_sweep(client: Client, sweep: UUID) -> list[BiasSeries]:

@@ -62,7 +62,7 @@ def test_histograms_are_artifacts_by_step(client: Client, ended: Told, uri: str,
     listed = [one.path for one in there.list_artifacts(run.info.run_id, "biases")]
     assert listed == [f"biases/step-{step:08}.json" for step in (0, 50, 100)]
     last = json.loads(Path(there.download_artifacts(run.info.run_id, listed[-1], str(tmp_path))).read_text())
-    served = client.runs.bias_statistics(ended.id, last=1)[0].statistics.alive.bias.histogram
+    served = client.runs.biases(ended.id, last=1)[0].statistics.alive.bias.histogram
     assert last["histograms"]["bias_alive"]["edges"] == served.edges
     assert last["histograms"]["bias_alive"]["counts"] == served.counts
 

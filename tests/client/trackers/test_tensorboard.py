@@ -56,7 +56,7 @@ def test_histograms_have_the_bins_of_the_service(client: Client, ended: Told, tm
     client.track(ended.id, to=TensorBoard(tmp_path))
     drawn = read(tmp_path).Histograms("bias")
     assert [event.step for event in drawn] == [0, 50, 100]
-    last, served = drawn[-1].histogram_value, client.runs.bias_statistics(ended.id, last=1)[0].statistics.all
+    last, served = drawn[-1].histogram_value, client.runs.biases(ended.id, last=1)[0].statistics.all
     assert [last.min, *last.bucket_limit] == served.bias.histogram.edges
     assert [*last.bucket] == served.bias.histogram.counts
     assert served.bias.std is not None

@@ -58,7 +58,7 @@ def test_a_run_is_written_with_its_series_histograms_config_tags_and_end(
     assert (config["sae.kind"], config["sparsity.coefficient"]) == ("prolu", 0.001)
     assert history["train/l0"] == [(0, 0.0), (25, 12.5), (50, 25.0), (75, 37.5), (100, 50.0)]
     assert history["held_out/fvu"] == [(100, 0.25)]
-    served = client.runs.bias_statistics(ended.id, last=1)[0].statistics.dead.threshold.histogram
+    served = client.runs.biases(ended.id, last=1)[0].statistics.dead.threshold.histogram
     drawn = {part: history[f"histograms/threshold_dead/{part}"][-1] for part in ("_type", "bins", "values")}
     assert drawn == {"_type": (100, "histogram"), "bins": (100, served.edges), "values": (100, served.counts)}
     assert (summary["final/l0"], summary["state"]) == (8.0, "succeeded")
