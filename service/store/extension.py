@@ -77,7 +77,7 @@ def extend_sweep(
         session.connection().execute(_DESCRIBE, [{"of_sweep": sweep_id, **one} for one in anew])
     if grown.added:
         last = session.scalars(select(func.max(RunRow.point)).where(RunRow.sweep_id == sweep_id)).one()
-        reused = reuse.finished(session, [point.digest for point in grown.added]) if reuse_finished else {}
+        reused = reuse.held(session, [point.digest for point in grown.added]) if reuse_finished else {}
         training = sum(point.digest not in reused for point in grown.added)
         require_room(session, sweep.owner_id, training, most=most_waiting)
         tier = min(sweep.tier, highest_tier)

@@ -40,6 +40,20 @@ def finished(session: Session, digests: Collection[str]) -> dict[str, Finished]:
     return {row.digest: Finished(row.id, row.metrics, row.step, row.total_steps) for row in rows}
 
 
+def held(session: Session, digests: Collection[str]) -> dict[str, Finished]:
+    """Do as `finished`, and keep the checkpoints of those runs until the transaction is over.
+
+    Whoever deletes one holds its run. The runs are held in order of ids, as everybody who holds many does; what was deleted while
+    this waited for them is seen when they are asked for again.
+    """
+    sources = {one.run_id for one in finished(session, digests).values()}
+    if not sources:
+        return {}
+    hold = select(RunRow.id).where(RunRow.id.in_(sources)).order_by(RunRow.id).with_for_update(read=True)
+    session.execute(hold).all()
+    return {digest: one for digest, one in finished(session, digests).items() if one.run_id in sources}
+
+
 def referring(to: Finished, *, now: datetime) -> dict[str, Any]:
     """What is written of a run that refers to a finished one, where it differs from one that waits."""
     return {
@@ -80,6 +94,6 @@ def tell(session: Session, runs: Sequence[dict[str, Any]], *, now: datetime) -> 
 
 
 def of(session: Session, spec: RunSpec) -> Finished | None:
-    """The finished run that is identical to one of this spec, if there is one."""
+    """The finished run that is identical to one of this spec, if there is one; it is held as by `held`."""
     digest = spec.digest()
-    return finished(session, [digest]).get(digest)
+    return held(session, [digest]).get(digest)
