@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.exc import DataError
 
 from prolu.client.wire import NodeRead
 from service.settings import Settings
@@ -26,6 +27,8 @@ from workers.messages import ChoreAnswer, ChoreOrder
 log = structlog.get_logger(__name__)
 
 _REFUSED: tuple[type[Exception], ...] = (CannotStart, *CLUSTER_LOST)
+# What is said of an answer that cannot be read, or that a database cannot hold.
+_UNSTORABLE = (ValueError, DataError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -52,52 +55,67 @@ class Housekeeper:
         self._settings = settings
         self._clock = clock
         self._at_work: dict[str, _AtWork] = {}
+        # What has been heard of them and is not in the database yet: nobody says it twice.
+        self._answers: dict[str, ChoreAnswer] = {}
 
     def go_on(self) -> None:
         """Write down what has come, and start what there is room for. Asks little where nobody has asked for anything."""
         if self._at_work:
             self._hear()
             self._end_the_slow()
+            self._settle_all()
         with self._database.read() as session:
             if not chore_work.any_open(session):
                 return
             able = [node for node in nodes.nodes(session) if node.cpus >= chores.CPUS and not node.draining]
-        if able:
-            self._start(able)
+        self._start(able)
 
     def _hear(self) -> None:
-        for name, answer in self._cluster.answers():
-            if (one := self._at_work.pop(name, None)) is not None:
-                self._settle(one.chore, answer)
+        self._answers |= {name: answer for name, answer in self._cluster.answers() if name in self._at_work}
+
+    def _end_the_slow(self) -> None:
+        seconds = self._settings.chore_seconds
+        for name, one in self._at_work.items():
+            if name not in self._answers and self._clock() - one.since > seconds:
+                self._cluster.recall(name)
+                self._answers[name] = ChoreAnswer("failed", f"It took more than {seconds:g} s, and was ended.")
+
+    def _settle_all(self) -> None:
+        """Write down each answer; one that the database does not take stays until the next turn."""
+        for name, answer in [*self._answers.items()]:
+            self._settle(self._at_work[name].chore, answer)
+            del self._answers[name], self._at_work[name]
 
     def _settle(self, chore: Taken, answer: ChoreAnswer) -> None:
         told = {"chore": str(chore.id), "epoch": chore.epoch, "kind": chore.kind}
-        with self._database.begin() as session:
-            match answer.outcome:
-                case "done":
-                    counts = chore_work.succeed(session, chore, json.loads(answer.told))
-                case "failed":
-                    counts = chore_work.fail(session, chore, answer.told)
-                case "lost":
-                    counts = chore_work.lose(session, chore, answer.told)
+        try:
+            counts = self._write(chore, answer)
+        except _UNSTORABLE as error:
+            answer = ChoreAnswer("failed", f"What came of it cannot be recorded: {first_line(error)}")
+            counts = self._write(chore, answer)
         if counts:
             log.info("chore_ended", **told, outcome=answer.outcome)
         else:
             log.warning("refused_answer_of_a_past_chore", **told)
 
-    def _end_the_slow(self) -> None:
-        seconds = self._settings.chore_seconds
-        for name, one in [*self._at_work.items()]:
-            if self._clock() - one.since > seconds:
-                del self._at_work[name]
-                self._cluster.recall(name)
-                self._settle(one.chore, ChoreAnswer("failed", f"It took more than {seconds:g} s, and was ended."))
+    def _write(self, chore: Taken, answer: ChoreAnswer) -> bool:
+        with self._database.begin() as session:
+            match answer.outcome:
+                case "done":
+                    return chore_work.succeed(session, chore, json.loads(answer.told))
+                case "failed":
+                    return chore_work.fail(session, chore, answer.told)
+                case "lost":
+                    return chore_work.lose(session, chore, answer.told)
 
     def _start(self, able: Sequence[NodeRead]) -> None:
+        """Take what there is room for. What was taken before and is not at work here, for whatever reason, is taken again."""
+        at_work = [(one.chore.id, one.chore.epoch) for one in self._at_work.values()]
+        room = self._settings.chores_at_once if able else 0
         with self._database.begin() as session:
             if not lease.leads(session, self._settings.holder):
                 return
-            taken = chore_work.take(session, self._settings.holder, at_once=self._settings.chores_at_once)
+            taken = chore_work.take(session, self._settings.holder, at_once=room, at_work=at_work)
         for chore in taken:
             self._order(chore, self._least_busy(able))
 

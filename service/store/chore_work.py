@@ -11,16 +11,17 @@ the chore is done again, as another epoch, in another folder. Whatever the first
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from prolu.client.wire import ChoreKind
+from prolu.spec.report import storable
 from service.store.chores import OPEN, folder_of
 from service.store.db import database_now
 from service.store.models import CheckpointRow, ChoreRow
@@ -55,13 +56,16 @@ def any_open(session: Session) -> bool:
     return session.scalar(select(ChoreRow.id).where(ChoreRow.state.in_(OPEN)).limit(1)) is not None
 
 
-def take(session: Session, holder: str, *, at_once: int) -> list[Taken]:
-    """Claim the oldest chores, so that at most so many are at work; what another dispatcher had is taken up again.
+def take(session: Session, holder: str, *, at_once: int, at_work: Collection[tuple[UUID, int]] = ()) -> list[Taken]:
+    """Claim the oldest chores, so that at most so many are.
 
-    Whoever calls holds the lead in this transaction.
+    What another dispatcher had is taken up again, and what this one has but does not know of: `at_work` names the chores, with
+    their epochs, that it does. A checkpoint that somebody holds, perhaps to delete it, is left for the next time. Whoever calls
+    holds the lead in this transaction.
     """
     now = database_now(session)
-    left_behind = update(ChoreRow).where(ChoreRow.state == "running", ChoreRow.holder != holder)
+    known = tuple_(ChoreRow.id, ChoreRow.epoch).in_([*at_work])
+    left_behind = update(ChoreRow).where(ChoreRow.state == "running", (ChoreRow.holder != holder) | ~known)
     session.execute(left_behind.values(state="queued", holder=None), execution_options=_UNSYNCHRONISED)
     working = session.scalar(select(func.count()).where(ChoreRow.state == "running")) or 0
     due = (
@@ -71,7 +75,8 @@ def take(session: Session, holder: str, *, at_once: int) -> list[Taken]:
         .where(CheckpointRow.deleting_since.is_(None))
         .order_by(ChoreRow.id)
         .limit(max(0, at_once - working))
-        .with_for_update(of=ChoreRow)
+        # Both rows, or neither: of a checkpoint that is marked meanwhile nothing is taken, and nobody waits in a circle.
+        .with_for_update(of=[ChoreRow, CheckpointRow], key_share=True, skip_locked=True)
         .execution_options(populate_existing=True)
     )
     taken = []
@@ -92,11 +97,12 @@ def succeed(session: Session, chore: Taken, outcome: Mapping[str, Any]) -> bool:
 
 def fail(session: Session, chore: Taken, message: str) -> bool:
     """Record that a chore cannot be done. False as for `succeed`."""
-    return _end(session, chore, state="failed", message=message)
+    return _end(session, chore, state="failed", message=storable(message))
 
 
 def lose(session: Session, chore: Taken, message: str) -> bool:
     """Try a chore again whose worker was lost, a little later; the third loss is its end. False as for `succeed`."""
+    message = storable(message)
     losses = session.scalar(select(ChoreRow.losses).where(ChoreRow.id == chore.id)) or 0
     if losses + 1 >= MOST_LOSSES:
         return _end(session, chore, state="failed", message=f"Tried {MOST_LOSSES} times. {message}", losses=losses + 1)

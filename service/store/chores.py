@@ -7,6 +7,7 @@ never in it: what a manifest vouches for does not change.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -128,6 +129,12 @@ def require_idle(session: Session, checkpoint_id: UUID) -> None:
         raise Conflict(
             f"Checkpoint {checkpoint_id} is being read by chore {chore_id}, which takes seconds; delete it after that."
         )
+
+
+def being_read(session: Session, run_ids: Collection[UUID]) -> set[UUID]:
+    """Give those checkpoints of the runs that a worker reads just now."""
+    busy = select(CheckpointRow.id, CheckpointRow.run_id).join(ChoreRow).where(ChoreRow.state == "running")
+    return {row.id for row in session.execute(busy) if row.run_id in set(run_ids)}
 
 
 def _new(

@@ -61,7 +61,8 @@ def mark_one(session: Session, checkpoint_id: UUID) -> None:
     if run_id is None:
         raise NotFound(f"There is no checkpoint {checkpoint_id}; GET /v1/checkpoints lists those that there are.")
     run = locked(session, run_id)
-    row = session.get_one(CheckpointRow, checkpoint_id, populate_existing=True)
+    # Held too: whoever takes a chore holds it, and not the run.
+    row = session.get_one(CheckpointRow, checkpoint_id, populate_existing=True, with_for_update={"key_share": True})
     if row.deleting_since is not None:
         raise NotFound(f"There is no checkpoint {checkpoint_id}; GET /v1/checkpoints lists those that there are.")
     if row.pinned:

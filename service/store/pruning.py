@@ -13,7 +13,7 @@ from prolu.client.wire import KeepBest, KeepReason, PrunedRead, PruneRead, Prune
 from prolu.spec.mistakes import Mistake
 from service.domain.errors import Invalid
 from service.domain.pruning import Held, reasons_to_keep
-from service.store import deletion, protection
+from service.store import chores, deletion, protection
 from service.store.models import CheckpointRow, MetricPointRow, RunRow, SweepRow
 from service.store.wishes import locked, locked_sweep
 
@@ -38,7 +38,10 @@ def prune_sweep(session: Session, sweep_id: UUID, policy: PruneRequest) -> Prune
 
 
 def _prune(session: Session, of: ColumnElement[bool], policy: PruneRequest) -> PruneRead:
-    rows = session.execute(_statement(of, policy.keep_best)).all()
+    offered = _statement(of, policy.keep_best)
+    if not policy.dry_run:  # so that no worker begins to read what is judged
+        offered = offered.with_for_update(of=CheckpointRow, key_share=True)
+    rows = session.execute(offered).all()
     held = _held(session, rows)
     if policy.keep_best is not None and held and all(one.value is None for one in held):
         sentence = (
@@ -101,11 +104,12 @@ def _held(session: Session, rows: Sequence[Row[Any]]) -> list[Held]:
     run_ids = sorted({row.run_id for row in rows})
     needed, reused = protection.needed_paths(session, run_ids, paths), protection.reused_runs(session, run_ids)
     referred = protection.referred_paths(session, paths)
+    read = chores.being_read(session, run_ids)
     held = []
     for row in rows:
         why: list[tuple[KeepReason, bool]] = [
             ("pinned", row.pinned),
-            ("needed", row.path in needed),
+            ("needed", row.path in needed or row.id in read),
             ("referred", row.path in referred or (row.final and row.run_id in reused)),
         ]
         held.append(

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from prolu.client.wire import ChoreKind, ChoreRead
 from prolu.data.synthetic import SyntheticSource
@@ -15,7 +16,7 @@ from prolu.models.saved import load_sae
 from prolu.spec.report import BiasSnapshot
 from prolu.spec.run import ExportFormat
 from prolu.training import CheckpointStore, train
-from service.store import chores, results
+from service.store import chore_work, chores, results
 from service.store.models import CheckpointRow
 from tests.workers.lab import Lab, checkpoint, progress, spec
 from workers.chore import do
@@ -76,6 +77,48 @@ def test_a_chore_that_cannot_be_done_says_why_and_one_whose_worker_was_lost_is_o
     lab.cluster.chore_answers = {second: ChoreAnswer("failed", "It cannot be exported.")}
     lab.tick()
     assert (found(lab, chore_id).state, found(lab, chore_id).message) == ("failed", "It cannot be exported.")
+
+
+def test_an_answer_that_the_database_did_not_take_is_written_later(
+    lab: Lab, chore_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.tick()
+    lab.cluster.chore_answers = dict.fromkeys(lab.cluster.orders, DONE)
+    with monkeypatch.context() as away:
+        away.setattr(chore_work, "succeed", unreachable)
+        with pytest.raises(OperationalError):
+            lab.dispatcher._housekeeper.go_on()
+    lab.tick()
+    assert found(lab, chore_id).state == "succeeded"
+    assert len(lab.cluster.orders) == 1, "it is not done again"
+
+
+def test_what_was_taken_and_not_ordered_is_taken_again(
+    lab: Lab, chore_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(lab.cluster, "order", unreachable)
+        with pytest.raises(OperationalError):
+            lab.tick(3)
+    assert found(lab, chore_id).state == "running"
+    lab.tick()
+    assert list(lab.cluster.orders) == [f"chore-{chore_id}-e2"]
+
+
+def test_an_answer_that_no_database_holds_ends_the_chore_and_not_the_turn(lab: Lab, chore_id: UUID) -> None:
+    lab.tick()
+    answer(lab, ChoreAnswer("failed", "It has a \0 in it."))
+    assert (found(lab, chore_id).state, found(lab, chore_id).message) == ("failed", "It has a \ufffd in it.")
+    again = ask(lab)
+    lab.tick()
+    lab.cluster.chore_answers = {f"chore-{again}-e1": ChoreAnswer("done", "{")}
+    lab.tick()
+    assert found(lab, again).state == "failed"
+    assert "cannot be recorded" in str(found(lab, again).message)
+
+
+def unreachable(*_: object, **__: object) -> None:
+    raise OperationalError("COMMIT", {}, OSError("the server went away"))
 
 
 def test_what_takes_too_long_is_ended_and_told(lab: Lab, chore_id: UUID) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
 
-from prolu.client.wire import ChoreKind, ChoreRead, NodeRead
+from prolu.client.wire import ChoreKind, ChoreRead, NodeRead, PruneRequest
 from prolu.spec.report import CheckpointFile, CheckpointWritten
 from prolu.spec.run import ExportFormat
 from service.domain.errors import Conflict, NotFound, QueueFull
-from service.store import chore_work, chores, deletion, lease, nodes, results
+from service.store import chore_work, chores, deletion, lease, nodes, pruning, queue, results, reuse
 from service.store.chore_work import Taken
 from service.store.db import Database
-from service.store.models import CheckpointRow, ChoreRow
+from service.store.models import CheckpointRow, ChoreRow, RunRow
 from tests.service.store.operations import claim, run_together, say, submit
-from tests.service.store.specs import snapshot
+from tests.service.store.specs import run_spec, snapshot
 
 FILES = [{"name": "sae_lens/cfg.json", "bytes": 2, "sha256": "0" * 64}]
 MADE = {"files": FILES, "notes": ["Rows are scaled."]}
@@ -138,7 +139,8 @@ def test_no_more_are_at_work_than_allowed_and_the_oldest_go_first(
     second, _ = ask(database, checkpoint_id, owner_id, "recompute", None)
     (one,) = take(database, at_once=1)
     assert one.id == first.id
-    assert take(database, at_once=1) == []
+    with database.begin() as session:
+        assert chore_work.take(session, "us", at_once=1, at_work=[(one.id, one.epoch)]) == []
     assert succeed(database, one)
     assert [chore.id for chore in take(database, at_once=1)] == [second.id]
 
@@ -219,3 +221,56 @@ def test_it_is_told_what_a_chore_waits_for(database: Database, owner_id: UUID, c
     with database.begin() as session:
         nodes.record_nodes(session, [NodeRead(name="node/1", cpus=2, gpus=0, memory_gb=1)])
     assert read(database, chore.id).message is None
+
+
+def test_a_policy_keeps_what_a_worker_reads(database: Database, owner_id: UUID, checkpoint_id: UUID) -> None:
+    ask(database, checkpoint_id, owner_id)
+    take(database)
+    with database.begin() as session:
+        session.execute(text("UPDATE runs SET state = 'succeeded'"))
+        run_id = session.scalars(select(CheckpointRow.run_id)).one()
+    with database.begin() as session:
+        pruned = pruning.prune_run(session, run_id, PruneRequest(keep_last=0, keep_final=False, dry_run=False))
+    assert (pruned.deleted, [one.kept_as for one in pruned.checkpoints]) == (0, [["needed"]])
+
+
+def test_nothing_is_taken_of_a_checkpoint_that_is_marked_at_that_moment(
+    database: Database, owner_id: UUID, checkpoint_id: UUID
+) -> None:
+    ask(database, checkpoint_id, owner_id)
+    with database.begin() as session:
+        session.execute(text("UPDATE runs SET state = 'succeeded'"))
+    taken: list[Taken] = []
+    other = threading.Thread(target=lambda: taken.extend(take(database)))
+    with database.begin() as session:
+        deletion.mark_one(session, checkpoint_id)
+        other.start()
+        other.join(0.3)
+    other.join()
+    assert taken == []
+
+
+def test_a_run_that_others_begin_to_refer_to_keeps_its_checkpoint(
+    database: Database, owner_id: UUID, checkpoint_id: UUID
+) -> None:
+    refused: list[Conflict] = []
+
+    def delete() -> None:
+        try:
+            with database.begin() as session:
+                deletion.mark_one(session, checkpoint_id)
+        except Conflict as error:
+            refused.append(error)
+
+    with database.begin() as session:
+        session.execute(text("UPDATE runs SET state = 'succeeded'"))
+        session.execute(text("UPDATE checkpoints SET final = true"))
+        digest = session.scalars(select(RunRow.digest)).one()
+    other = threading.Thread(target=delete)
+    with database.begin() as session:
+        (source,) = reuse.held(session, [digest]).values()
+        other.start()
+        other.join(0.3)
+        queue.submit_run(session, owner_id=owner_id, spec=run_spec(), priority=50, reused=source)
+    other.join()
+    assert len(refused) == 1
