@@ -40,6 +40,7 @@ from prolu.client.wire import (
     RunRead,
     VerifyRead,
 )
+from prolu.spec import validate
 from prolu.spec.report import CheckpointFile
 from prolu.spec.run import ExportFormat
 
@@ -141,15 +142,17 @@ class Checkpoints:
         """Delete the checkpoints of a run, or of all runs of a sweep, that no rule keeps; the answer tells why each stays.
 
         What is pinned stays, and what a run goes on from, would if it were tried again, or began with. Of a sweep, the best are
-        those of all its runs together. Raises ValueError unless it is one run or one sweep, Conflict, Forbidden, Invalid,
-        NotFound.
+        those of all its runs together. Raises ValueError unless it is one run or one sweep, SpecError, Conflict, Forbidden,
+        Invalid, NotFound.
 
         Example: `client.checkpoints.prune(sweep=sweep.id, keep_best=KeepBest(metric="fvu", count=3), dry_run=True)`.
         """
         if (run is None) == (sweep is None):
             raise ValueError("prune takes either a run or a sweep; name one of them.")
         of = f"/v1/sweeps/{path_id(sweep)}" if sweep is not None else f"/v1/runs/{path_id(run or '')}"
-        body = PruneRequest(keep_last=keep_last, keep_best=keep_best, keep_final=keep_final, dry_run=dry_run)
+        body = validate(
+            {"keep_last": keep_last, "keep_best": keep_best, "keep_final": keep_final, "dry_run": dry_run}, PruneRequest
+        )
         return self._http.post(f"{of}:prune", PruneRead, body)
 
     def load(

@@ -9,6 +9,7 @@ from prolu.client.errors import ChoreFailed, WaitedTooLong
 from prolu.client.http import Http, path_id
 from prolu.client.runs import Identity
 from prolu.client.wire import ChoreRead, ExportRequest
+from prolu.spec import validate
 from prolu.spec.run import ExportFormat
 
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.25, 2.0
@@ -34,7 +35,7 @@ class Chores:
         Example: `client.chores.export(checkpoint.id, layout="sae_lens").id`.
         """
         path = f"/v1/checkpoints/{path_id(checkpoint)}/exports"
-        return self._http.post(path, ChoreRead, ExportRequest(format=layout))
+        return self._http.post(path, ChoreRead, validate({"format": layout}, ExportRequest))
 
     def recompute(self, checkpoint: Identity) -> ChoreRead:
         """Ask for the bias statistics of a checkpoint, computed again. Raises Conflict, Forbidden, NotFound.

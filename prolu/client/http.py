@@ -22,6 +22,8 @@ from prolu import __version__
 from prolu.client.errors import ConnectionFailed, UnreadableAnswer, error_for
 from prolu.client.locate import Place
 from prolu.client.wire import Page, Problem
+from prolu.spec import Mistake, SpecError
+from prolu.spec.mistakes import kind_of
 
 Model = TypeVar("Model", bound=BaseModel)
 Params = Mapping[str, str | int | Sequence[str] | None]
@@ -34,14 +36,17 @@ _PAGE = 100
 # What an S3 says of an address that it does not take, as XML.
 _OF_A_REFUSAL = (re.compile(r"<Code>([^<]{1,100})</Code>"), re.compile(r"<Message>([^<]{1,200})</Message>"))
 _LONGEST_REFUSAL_BYTES = 4_096
+# What a request fails with before anything of it has left.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 _PASSING = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS})
 
 
 class Http:
     """A connection to one service.
 
-    GETs and PATCHes are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an
-    Idempotency-Key by which the service knows a repetition. The delay doubles from a quarter of a second, or is what
+    GETs, PATCHes and DELETEs are tried again after connection errors, 429, 502 and 503; so are POSTs, since each carries an
+    Idempotency-Key by which the service knows a repetition. What a repeated DELETE
+    does not find is deleted. The delay doubles from a quarter of a second, or is what
     Retry-After asks for; all delays of one request together take at most twenty seconds. `on_wait` hears of each before it:
     its seconds, and why.
     """
@@ -176,6 +181,7 @@ class Http:
         )
         hurried = method == "GET" and not self._followers
         left, attempts = _LONGEST_WAIT_SECONDS, ATTEMPTS if hurried else ATTEMPTS_TO_WRITE
+        may_be_done = False  # by an attempt whose answer was lost
         for attempt in range(1, attempts + 1):
             last = attempt == attempts or left <= 0
             try:
@@ -185,10 +191,14 @@ class Http:
             except httpx.TransportError as error:
                 if last:
                     raise self._unreachable(error) from error
+                may_be_done = may_be_done or not isinstance(error, _NEVER_SENT)
                 seconds, why = _backoff(attempt), f"no service answers: {_said(error)}"
             else:
                 if response.is_success or (stream and response.has_redirect_location):
                     return response
+                if method == "DELETE" and may_be_done and response.status_code == httpx.codes.NOT_FOUND:
+                    return response  # gone by our own doing: the answer that said so was lost
+                may_be_done = may_be_done or response.status_code == httpx.codes.BAD_GATEWAY
                 problem = _problem(response)
                 if response.status_code not in _PASSING or last:
                     raise error_for(problem)
@@ -230,8 +240,23 @@ class Http:
 
 
 def path_id(value: UUID | str) -> str:
-    """An id as part of a path. Raises ValueError for what is not a UUID, so that no id can change the path."""
-    return str(value if isinstance(value, UUID) else UUID(value))
+    """An id as part of a path. Raises SpecError, a ValueError, for what is not a UUID, so that no id can change the path."""
+    if not isinstance(value, UUID | str):
+        raise SpecError(
+            [Mistake((), f"An id is a UUID or its text; got {kind_of(value)}: give the `.id` of what is meant.")]
+        )
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise SpecError(
+            [
+                Mistake(
+                    (),
+                    f"{str(value)[:80]!r} is no whole id; give one, such as `client.runs.list()[0].id`: `last` and parts of "
+                    "ids are for the prolu command.",
+                )
+            ]
+        ) from None
 
 
 def _check_address(place: Place) -> None:

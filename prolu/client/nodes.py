@@ -6,6 +6,7 @@ import builtins
 
 from prolu.client.http import Http
 from prolu.client.wire import DrainRequest, NodeRead, Page, UndrainRequest
+from prolu.spec import validate
 
 
 class Nodes:
@@ -22,15 +23,17 @@ class Nodes:
         return self._http.get("/v1/nodes", Page[NodeRead]).items
 
     def drain(self, node: str, *, evict: bool = False, reason: str | None = None) -> NodeRead:
-        """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises Forbidden, NotFound.
+        """Have a node start nothing more; with `evict`, its runs go back to the queue. Raises SpecError, Forbidden, NotFound.
 
         Example: `client.nodes.drain(node.name, reason="new disk")`.
         """
-        return self._http.post("/v1/nodes:drain", NodeRead, DrainRequest(node=node, evict=evict, reason=reason))
+        return self._http.post(
+            "/v1/nodes:drain", NodeRead, validate({"node": node, "evict": evict, "reason": reason}, DrainRequest)
+        )
 
     def undrain(self, node: str) -> None:
-        """Have a node start runs again. Raises Forbidden, NotFound.
+        """Have a node start runs again. Raises SpecError, Forbidden, NotFound.
 
         Example: `client.nodes.undrain(node.name)`.
         """
-        self._http.post("/v1/nodes:undrain", Page[NodeRead], UndrainRequest(node=node))
+        self._http.post("/v1/nodes:undrain", Page[NodeRead], validate({"node": node}, UndrainRequest))

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from prolu.client.bias_curves import BiasCurves
 from prolu.client.frontiers import Frontier
-from prolu.client.http import Http
+from prolu.client.http import Http, path_id
 from prolu.client.replacing import replacing
 from prolu.client.tables import ResultTable
 from prolu.client.wire import (
@@ -26,6 +24,7 @@ from prolu.client.wire import (
     SeriesRead,
     SeriesRequest,
 )
+from prolu.spec import validate
 from prolu.spec.pareto import Goal
 
 _PAGE = 5_000
@@ -40,7 +39,7 @@ class Questions:
     def query(
         self, filter: str = "", *, order_by: str = "", fields: Sequence[str] | None = None, limit: int | None = None
     ) -> ResultTable:
-        """A row for each run that a filter finds; all of them unless `limit` says how many. Raises Invalid.
+        """A row for each run that a filter finds; all of them unless `limit` says how many. Raises SpecError, Invalid.
 
             client.results.query('state = "succeeded" AND metrics.l0 <= 50', order_by="metrics.fvu", fields=["id", "metrics.*"])
 
@@ -71,7 +70,7 @@ class Questions:
         """The same as a file that the service writes, of the kind that `path` ends in: .parquet, .csv or .arrow (a stream).
 
         However many rows there are, they are not held in memory; a file that is there stays until all have come. Raises
-        ValueError, Invalid, ConnectionFailed.
+        ValueError, SpecError, Invalid, ConnectionFailed.
 
         Example: `client.results.download("all.parquet", 'state = "succeeded"', fields=["id", "spec.*", "metrics.*"])`.
         """
@@ -96,7 +95,7 @@ class Questions:
         fields: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> None:
-        """The same into an open file; `kind` is parquet, csv or arrow. Raises Invalid, ConnectionFailed.
+        """The same into an open file; `kind` is parquet, csv or arrow. Raises SpecError, Invalid, ConnectionFailed.
 
         Example: `client.results.write(sys.stdout.buffer, "csv", "metrics.l0 <= 50")`.
         """
@@ -117,14 +116,24 @@ class Questions:
         seeds: Seeds = "each",
         dominated: bool = False,
     ) -> Frontier:
-        """The Pareto frontier of each family of the runs that a filter finds, over any two numbers. Raises Invalid.
+        """The Pareto frontier of each family of the runs that a filter finds, over any two numbers. Raises SpecError, Invalid.
 
             client.results.frontier('spec.data.kind = "language_model"', y="metrics.ce_loss_score", seeds="mean")
 
         `by` is `family` (kind of autoencoder and gradient), a path, or `none`; `seeds="mean"` makes one point of repetitions.
         """
-        body = FrontierRequest(
-            filter=filter, x=x, y=y, x_goal=x_goal, y_goal=y_goal, by=by, seeds=seeds, dominated=dominated
+        body = validate(
+            {
+                "filter": filter,
+                "x": x,
+                "y": y,
+                "x_goal": x_goal,
+                "y_goal": y_goal,
+                "by": by,
+                "seeds": seeds,
+                "dominated": dominated,
+            },
+            FrontierRequest,
         )
         return Frontier(self._http.post("/v1/results:frontier", FrontierRead, body))
 
@@ -139,20 +148,24 @@ class Questions:
         to_step: int | None = None,
         points: int = 200,
     ) -> SeriesRead:
-        """Metrics over steps of at most 50 runs, named or found by a filter; each in at most so many points. Raises NotFound.
+        """Metrics over steps of at most 50 runs, named or found by a filter; each in at most so many points.
 
         Both ends of a series stay, and of equal spans of steps the smallest and the largest value; None is a gap.
+        Raises SpecError, Invalid, NotFound.
 
         Example: `client.results.series([run.id], names=["l0"], split="train").series[0].values`.
         """
-        body = SeriesRequest(
-            run_ids=[UUID(str(run)) for run in runs],
-            filter=filter,
-            names=[*names],
-            split=split,
-            from_step=from_step,
-            to_step=to_step,
-            points=points,
+        body = validate(
+            {
+                "run_ids": [path_id(run) for run in runs],
+                "filter": filter,
+                "names": [*names],
+                "split": split,
+                "from_step": from_step,
+                "to_step": to_step,
+                "points": points,
+            },
+            SeriesRequest,
         )
         return self._http.post("/v1/results:series", SeriesRead, body)
 
@@ -169,9 +182,9 @@ class Questions:
 
             client.results.biases('spec.sae.kind = "prolu"', x="spec.sae.d_sae", by="none").to_arrow()
 
-        With `bins=0`, of all latents, they are numbers alone, of up to 50,000 runs. Raises Invalid.
+        With `bins=0`, of all latents, they are numbers alone, of up to 50,000 runs. Raises SpecError, Invalid.
         """
-        body = BiasesRequest(filter=filter, x=x, by=by, latents=latents, bins=bins)
+        body = validate({"filter": filter, "x": x, "by": by, "latents": latents, "bins": bins}, BiasesRequest)
         return BiasCurves(self._http.post("/v1/results:biases", BiasCurvesRead, body))
 
 
@@ -179,8 +192,6 @@ def _question(
     filter: str, order_by: str, fields: Sequence[str] | None, *, limit: int | None, cursor: str | None
 ) -> ResultsQuery:
     chosen = None if fields is None else [*fields]
-    try:
-        return ResultsQuery(filter=filter, order_by=order_by, fields=chosen, limit=limit, cursor=cursor)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{first['loc'][0]}: {first['msg']}.") from None
+    return validate(
+        {"filter": filter, "order_by": order_by, "fields": chosen, "limit": limit, "cursor": cursor}, ResultsQuery
+    )

@@ -36,7 +36,7 @@ from prolu.client.wire import (
     RunSummary,
     Tier,
 )
-from prolu.spec import LimitsSpec, RunSpec
+from prolu.spec import LimitsSpec, RunSpec, validate
 
 TERMINAL: frozenset[RunState] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -67,7 +67,10 @@ class Runs(Keeping[RunRead]):
         Example: `run = client.runs.submit(Path("run.yaml"), priority=70)`.
         """
         checked_spec = checked(spec, RunSpec)
-        body = RunCreate(spec=checked_spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
+        body = validate(
+            {"spec": checked_spec, "priority": priority, "tier": tier, "preemptible": preemptible, "reuse": reuse},
+            RunCreate,
+        )
         return self._http.post("/v1/runs", RunRead, body)
 
     def get(self, run: Identity) -> RunRead:
@@ -92,13 +95,15 @@ class Runs(Keeping[RunRead]):
         state: RunState | Sequence[RunState] | None = None,
         owner: str | None = None,
         sweep: Identity | None = None,
+        id: str | None = None,
         archived: bool = False,
         limit: int | None = None,
     ) -> builtins.list[RunSummary]:
         """Runs without their specs, the newest first unless `order_by` says otherwise; all of them unless `limit` says how many.
 
-        `filter` and `order_by` are in the language of `client.results.query`; `state` is one state or several. Those in the
-        archive are left out, unless `archived` is true or their sweep is asked for. Raises Invalid.
+        `filter` and `order_by` are in the language of `client.results.query`; `state` is one state or several; `id` is
+        what an id begins or ends with, four digits or more. Those in the archive are left out, unless `archived` is true or
+        their sweep is asked for. Raises Invalid.
 
         Example: `client.runs.list('spec.sae.kind = "prolu"', order_by="metrics.fvu", state="succeeded", limit=10)`.
         """
@@ -108,6 +113,7 @@ class Runs(Keeping[RunRead]):
             "state": [state] if isinstance(state, str) else [*state] if state else None,
             "owner": owner,
             "sweep_id": None if sweep is None else path_id(sweep),
+            "id": id,
             "archived": "true" if archived else None,
         }
         return [*self._http.pages("/v1/runs", RunSummary, params, limit)]
@@ -137,11 +143,11 @@ class Runs(Keeping[RunRead]):
         """Submit a run in the place of one that failed or was cancelled, and return it; it goes on from the last checkpoint.
 
         `limits` gives it other time limits, such as more time after a `timeout`; what is None in it stays. A run that waits
-        for its next attempt waits no longer, and is returned itself. Raises Conflict for any other, Invalid.
+        for its next attempt waits no longer, and is returned itself. Raises Conflict for any other, SpecError, Invalid.
 
         Example: `client.runs.retry(failed.id, from_scratch=True)`.
         """
-        body = RetryRequest(from_scratch=from_scratch, limits=limits)
+        body = validate({"from_scratch": from_scratch, "limits": limits}, RetryRequest)
         return self._http.post(f"/v1/runs/{path_id(run)}:retry", RunRead, body)
 
     def clone(
@@ -154,11 +160,16 @@ class Runs(Keeping[RunRead]):
         tier: Tier | None = None,
         preemptible: bool | None = None,
     ) -> RunRead:
-        """Submit a run like another, with what `set` changes by path (`{"sparsity.coefficient": 0.002}`). Raises Invalid.
+        """Submit a run like another, with what `set` changes by path (`{"sparsity.coefficient": 0.002}`).
+
+        Raises SpecError, Invalid.
 
         Example: `client.runs.clone(run.id, set={"sparsity.coefficient": 0.003}, name="sparser")`.
         """
-        body = CloneRequest(set=dict(set or {}), name=name, priority=priority, tier=tier, preemptible=preemptible)
+        body = validate(
+            {"set": dict(set or {}), "name": name, "priority": priority, "tier": tier, "preemptible": preemptible},
+            CloneRequest,
+        )
         return self._http.post(f"/v1/runs/{path_id(run)}:clone", RunRead, body)
 
     def change(
@@ -169,11 +180,11 @@ class Runs(Keeping[RunRead]):
         tier: Tier | None = None,
         preemptible: bool | None = None,
     ) -> RunRead:
-        """Change the run's place in the queue; what is None stays. Raises Conflict if it has ended, Forbidden, Invalid.
+        """Change the run's place in the queue; what is None stays. Raises Conflict if it ended, Forbidden, SpecError.
 
         Example: `client.runs.change(waiting.id, priority=90)`.
         """
-        body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
+        body = validate({"priority": priority, "tier": tier, "preemptible": preemptible}, PlacePatch)
         return self._http.patch(f"/v1/runs/{path_id(run)}", RunRead, body)
 
     def wait(
@@ -232,11 +243,11 @@ class Runs(Keeping[RunRead]):
     def compare(self, *runs: Identity, bins: int = 24) -> ComparisonRead:
         """Two to ten runs beside the first: where their specs differ, metrics with differences, biases on common bins.
 
-        Raises NotFound, Invalid.
+        Raises NotFound, SpecError, Invalid.
 
         Example: `client.runs.compare(run.id, other.id).spec`.
         """
-        body = CompareRequest(run_ids=[UUID(path_id(run)) for run in runs], bins=bins)
+        body = validate({"run_ids": [path_id(run) for run in runs], "bins": bins}, CompareRequest)
         return self._http.post("/v1/runs:compare", ComparisonRead, body)
 
     def biases(self, run: Identity, *, last: int | None = None) -> builtins.list[BiasSnapshotRead]:

@@ -66,7 +66,10 @@ class Sweeps(Keeping[SweepRead]):
         Example: `sweep = client.sweeps.submit(Path("sweep.yaml"), reuse=True)`.
         """
         checked_spec = checked(spec, SweepSpec)
-        body = SweepCreate(spec=checked_spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
+        body = validate(
+            {"spec": checked_spec, "priority": priority, "tier": tier, "preemptible": preemptible, "reuse": reuse},
+            SweepCreate,
+        )
         return self._http.post("/v1/sweeps", SweepRead, body)
 
     def preview(self, spec: SweepSpec | Mapping[str, Any] | Path) -> SweepPreview:
@@ -76,7 +79,9 @@ class Sweeps(Keeping[SweepRead]):
 
         Example: `client.sweeps.preview(Path("sweep.yaml")).count`.
         """
-        return self._http.post("/v1/sweeps:preview", SweepPreview, SweepCreate(spec=checked(spec, SweepSpec)))
+        return self._http.post(
+            "/v1/sweeps:preview", SweepPreview, validate({"spec": checked(spec, SweepSpec)}, SweepCreate)
+        )
 
     def get(self, sweep: Identity) -> SweepRead:
         """One sweep, and how many of its runs are in which state. Raises NotFound.
@@ -85,12 +90,15 @@ class Sweeps(Keeping[SweepRead]):
         """
         return self._http.get(f"/v1/sweeps/{path_id(sweep)}", SweepRead)
 
-    def list(self, *, archived: bool = False, limit: int | None = None) -> builtins.list[SweepRead]:
+    def list(self, *, id: str | None = None, archived: bool = False, limit: int | None = None) -> builtins.list[SweepRead]:
         """Sweeps, the newest first, without the archive unless that is asked for; all unless `limit` says how many.
+
+        `id` is what an id begins or ends with, four digits or more.
 
         Example: `client.sweeps.list(limit=10)`.
         """
-        return [*self._http.pages("/v1/sweeps", SweepRead, {"archived": "true" if archived else None}, limit)]
+        params: Params = {"id": id, "archived": "true" if archived else None}
+        return [*self._http.pages("/v1/sweeps", SweepRead, params, limit)]
 
     def cancel(self, sweep: Identity) -> SweepRead:
         """Wish that every run of the sweep that has not ended end. Raises Conflict if there is none.
@@ -125,7 +133,9 @@ class Sweeps(Keeping[SweepRead]):
 
         Example: `client.sweeps.retry_failed(broken.id)`.
         """
-        body = RetryFailedRequest(from_scratch=from_scratch, include_cancelled=include_cancelled, limits=limits)
+        body = validate(
+            {"from_scratch": from_scratch, "include_cancelled": include_cancelled, "limits": limits}, RetryFailedRequest
+        )
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:retry_failed", SweepRead, body)
 
     def extend(self, sweep: Identity, spec: SweepSpec | Mapping[str, Any] | Path, *, reuse: bool = False) -> SweepRead:
@@ -135,7 +145,7 @@ class Sweeps(Keeping[SweepRead]):
 
         Example: `client.sweeps.extend(going.id, Path("more.yaml"))`.
         """
-        body = SweepExtend(spec=checked(spec, SweepSpec), reuse=reuse)
+        body = validate({"spec": checked(spec, SweepSpec), "reuse": reuse}, SweepExtend)
         return self._http.post(f"/v1/sweeps/{path_id(sweep)}:extend", SweepRead, body)
 
     def change(
@@ -148,9 +158,11 @@ class Sweeps(Keeping[SweepRead]):
     ) -> SweepRead:
         """Change the place in the queue of its runs that have not ended, and of those to come; what is None stays.
 
+        Raises Conflict, Forbidden, SpecError.
+
         Example: `client.sweeps.change(going.id, priority=20)`.
         """
-        body = PlacePatch(priority=priority, tier=tier, preemptible=preemptible)
+        body = validate({"priority": priority, "tier": tier, "preemptible": preemptible}, PlacePatch)
         return self._http.patch(f"/v1/sweeps/{path_id(sweep)}", SweepRead, body)
 
     def share(self, sweep: Identity, *users: str) -> SweepRead:

@@ -41,6 +41,15 @@ _MUST_BE = {
     "model_type": "a mapping of fields",
     "model_attributes_type": "a mapping of fields",
     "literal_error": "{expected}",
+    "enum": "{expected}",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "uuid_parsing": "a whole id (a UUID)",
+    "datetime_parsing": "a time such as 2026-01-31T12:00:00Z",
+    "datetime_from_date_parsing": "a time such as 2026-01-31T12:00:00Z",
+    "timezone_aware": "a time with its offset from UTC, such as 2026-01-31T12:00:00Z",
 }
 
 
@@ -99,6 +108,11 @@ def kind_of(value: Any) -> str:
         case Mapping():
             return "a mapping"
     return f"a {type(value).__name__}"
+
+
+def about(complaint: Any, where: str, got: Any) -> str:
+    """Say one of pydantic's complaints of a value that is in no document, as a parameter is; `where` names it."""
+    return _sentence(complaint, complaint.get("ctx", {}), Place((), None, (), (), is_key=False), where, got)
 
 
 def _mistake(complaint: Any, document: Any, model: type[BaseModel]) -> Mistake:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from prolu.client.wire import Problem, ProblemItem
 from prolu.spec import Mistake, SpecError, validate
 from prolu.spec.masking import masked
+from prolu.spec.mistakes import about
 from service.api.parameters import wrong_parameters
 from service.domain.errors import (
     InsufficientScope,
@@ -130,8 +131,7 @@ def _of_parameters(complaints: Sequence[Any]) -> list[WrongParameter]:
     mistakes = []
     for complaint in complaints:
         kind, name = complaint["loc"][:2]
-        message = str(complaint["msg"]).removeprefix("Input should be ")
-        sentence = f"The {kind} parameter {name} must be {message}; got {str(complaint['input'])[:80]!r}."
+        sentence = about(complaint, f"The {kind} parameter {name}", complaint["input"])
         mistakes.append(WrongParameter((kind, name), sentence))
     return mistakes
 

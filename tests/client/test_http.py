@@ -254,7 +254,7 @@ def test_an_address_that_is_none_is_refused_with_its_source(address: str) -> Non
 
 @pytest.mark.parametrize("text", ["../me", "", "%2e%2e", "0/../../x"])
 def test_what_is_no_id_never_becomes_part_of_a_path(text: str) -> None:
-    with pytest.raises(ValueError, match="badly formed"):
+    with pytest.raises(ValueError, match="is no whole id; give one"):
         path_id(text)
 
 
@@ -263,3 +263,13 @@ def test_the_body_of_a_post_is_json() -> None:
     http.post("/v1/runs", VersionRead, VersionRead(version="1", api="v1", database="sqlite"))
     assert transport.requests[0].headers["Content-Type"] == "application/json"
     assert json.loads(transport.requests[0].content) == VERSION
+
+
+def test_what_a_repeated_delete_does_not_find_is_deleted_and_a_first_one_was_never_there() -> None:
+    http, transport, _ = connect(httpx.ReadError("reset"), problem(404))
+    http.delete("/v1/checkpoints/1")
+    assert [request.method for request in transport.requests] == ["DELETE"] * 2
+    for script in ([problem(404)], [httpx.ConnectError("refused"), problem(404)], [problem(503), problem(404)]):
+        http, _, _ = connect(*script)
+        with pytest.raises(NotFound):
+            http.delete("/v1/checkpoints/1")

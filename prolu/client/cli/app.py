@@ -50,6 +50,7 @@ from prolu.client.errors import (
     Unauthorized,
     UnusableToken,
 )
+from prolu.spec import SpecError
 
 OK, FAILED, BAD_INPUT, OUT_OF_REACH, NOT_YOURS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -136,6 +137,8 @@ def run(arguments: Sequence[str]) -> int:
         return _end(BAD_INPUT, *error.lines)
     except TyperException as error:
         return _end(error.exit_code, error.format_message()) if error.format_message() else error.exit_code
+    except SpecError as error:
+        return _end(BAD_INPUT, *(mistake.sentence for mistake in error.mistakes))
     except Invalid as error:
         return _end(BAD_INPUT, *_mistakes(error))
     except ConnectionFailed as error:

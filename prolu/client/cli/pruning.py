@@ -9,7 +9,7 @@ import typer
 
 from prolu.client.cli import completing
 from prolu.client.cli.connecting import connect
-from prolu.client.cli.documents import BadInput
+from prolu.client.cli.documents import BadInput, check
 from prolu.client.cli.keeping import find_checkpoint
 from prolu.client.cli.output import ago, note, out, print_json, short, size, table
 from prolu.client.cli.references import find
@@ -136,7 +136,7 @@ def _best(count: int, metric: str | None, goal: str) -> KeepBest | None:
     goals: dict[str, Literal["min", "max"]] = {"min": "min", "max": "max"}
     if goal not in goals:
         raise BadInput(f"--goal must be min or max; got {goal!r}.")
-    return KeepBest(count=count, metric=metric, goal=goals[goal])
+    return check({"count": count, "metric": metric, "goal": goals[goal]}, KeepBest, "--keep-best")
 
 
 def _whole(text: str) -> UUID:

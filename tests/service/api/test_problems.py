@@ -223,10 +223,16 @@ def test_a_wrong_method_is_told_which_are_right(quick_api: Api) -> None:
 @pytest.mark.parametrize(
     ("path", "pointer", "words"),
     [
-        ("/v1/runs/abc", "path:run_id", "The path parameter run_id must be a valid UUID"),
-        ("/v1/runs?limit=0", "query:limit", "parameter limit must be greater than or equal to 1; got '0'."),
-        ("/v1/runs?limit=501", "query:limit", "limit must be less than or equal to 500"),
-        ("/v1/runs?limit=many", "query:limit", "limit must be a valid integer"),
+        ("/v1/runs/abc", "path:run_id", "The path parameter run_id must be a whole id (a UUID); got 'abc'."),
+        ("/v1/runs?limit=0", "query:limit", "parameter limit must be at least 1; got '0'."),
+        ("/v1/runs?limit=501", "query:limit", "limit must be at most 500; got '501'."),
+        ("/v1/runs?limit=many", "query:limit", "limit must be a whole number; got 'many'."),
+        (
+            "/v1/audit?since=yesterday",
+            "query:since",
+            "since must be a time such as 2026-01-31T12:00:00Z; got 'yesterday'.",
+        ),
+        ("/v1/runs?filter=" + "x" * 4001, "query:filter", "filter must have at most 4000 characters; got 4001."),
         ("/v1/runs?state=sleeping", "query:state", "state must be 'queued', 'starting'"),
     ],
 )
