@@ -39,7 +39,8 @@ def locate(url: str | None = None, token: str | None = None, environment: Mappin
 
     Raises ConnectionFailed if nothing says where one is, UnusableToken if no header can carry the token.
 
-    The token that lies in the data directory is for the service of this machine: it is never sent to another address.
+    The token that lies in the data directory is for the service of this machine: it is never sent to another address. The file
+    that PROLU_TOKEN_FILE names is read for any, as PROLU_TOKEN is.
     """
     environment = os.environ if environment is None else environment
     here = data_dir(environment)
@@ -48,8 +49,7 @@ def locate(url: str | None = None, token: str | None = None, environment: Mappin
     elif (named_token := environment.get("PROLU_TOKEN")) is not None:
         token = _sendable(named_token, "in PROLU_TOKEN")
     if named := url or environment.get("PROLU_URL"):
-        noted = _noted_url(here)
-        if token is None and noted is not None and noted == named.rstrip("/"):
+        if token is None and (environment.get("PROLU_TOKEN_FILE") or _noted_url(here) == named.rstrip("/")):
             token = noted_token(environment)
         return Place(named.rstrip("/"), token, "the url argument" if url else "PROLU_URL")
     noted = _noted_url(here)
@@ -62,7 +62,10 @@ def locate(url: str | None = None, token: str | None = None, environment: Mappin
 
 
 def noted_token(environment: Mapping[str, str]) -> str | None:
-    """The token of the service on this machine, or None if it has left none. Raises ConnectionFailed, UnusableToken."""
+    """The token in PROLU_TOKEN_FILE, else that which the service of this machine left, or None without a file.
+
+    Raises ConnectionFailed, UnusableToken.
+    """
     named = environment.get("PROLU_TOKEN_FILE")
     path = Path(named).expanduser() if named else data_dir(environment) / TOKEN_FILE
     try:

@@ -44,6 +44,13 @@ def test_a_token_file_elsewhere_is_read(here: dict[str, str], tmp_path: Path) ->
     assert locate(environment={**here, "PROLU_TOKEN_FILE": str(tmp_path / "other")}).token == "from-the-other-file"
 
 
+def test_a_token_file_that_is_named_is_read_for_whatever_address_is(tmp_path: Path) -> None:
+    (tmp_path / "grace.token").write_text("of-grace\n")
+    there = {"PROLU_DATA_DIR": str(tmp_path / "none"), "PROLU_TOKEN_FILE": str(tmp_path / "grace.token")}
+    assert locate(environment={**there, "PROLU_URL": "https://lab"}).token == "of-grace"
+    assert locate("https://lab", environment=there).token == "of-grace"
+
+
 @pytest.mark.parametrize("token", ["", "  ", "s3cr\xe9t", "s3cr\nt", "s3cr t", "s3cr\udce9t"])
 def test_a_token_that_no_header_can_carry_is_refused_and_never_shown(here: dict[str, str], token: str) -> None:
     with pytest.raises(UnusableToken, match=r"^The token in PROLU_TOKEN ") as caught:

@@ -57,7 +57,7 @@ def create(
     if descriptor is not None:
         with os.fdopen(descriptor, "w") as out_file:
             out_file.write(made.token + "\n")
-    _tell(made, file, as_json=as_json)
+    _tell(made, client.url, file, as_json=as_json)
 
 
 @tokens.command("list")
@@ -100,20 +100,24 @@ def revoke(
         note(f"token {revoked.id} ({revoked.name}, of {revoked.user}) counts for nothing any more")
 
 
-def _tell(made: TokenCreated, file: Path | None, *, as_json: bool) -> None:
+def _tell(made: TokenCreated, url: str, file: Path | None, *, as_json: bool) -> None:
     ends = "" if made.expires_at is None else f", until {made.expires_at:%Y-%m-%d %H:%M} UTC"
     if file is not None:
         if as_json:
             print_json(TokenRead.model_validate(made.model_dump()))
-        note(f"token {made.name} of {made.user} ({made.scope}{ends}) is in {file}; use it with PROLU_TOKEN_FILE={file}")
+        note(
+            f"token {made.name} of {made.user} ({made.scope}{ends}) is in {file}; use it with PROLU_URL={url} "
+            f"PROLU_TOKEN_FILE={file}"
+        )
         return
     if as_json:
         print_json(made)
     else:
         print(made.token)
     note(
-        f"token {made.name} of {made.user} ({made.scope}{ends}) is shown this once. Put it into PROLU_TOKEN, or into a file that "
-        "only you can read and its path into PROLU_TOKEN_FILE; never into an argument or a repository."
+        f"token {made.name} of {made.user} ({made.scope}{ends}) is shown this once. Use it with PROLU_URL={url}, and "
+        "put it into PROLU_TOKEN, or into a file that only you can read and its path into PROLU_TOKEN_FILE; never into an "
+        "argument or a repository."
     )
 
 
