@@ -92,7 +92,7 @@ def test_a_token_is_printed_once_and_with_a_word_on_where_to_put_it(
     token = out.strip()
     assert (status, token.startswith("prolu_")) == (0, True)
     assert token not in err
-    assert "shown this once. Put it into PROLU_TOKEN" in err
+    assert f"shown this once. Use it with PROLU_URL={service.url}, and put it into PROLU_TOKEN" in err
     listed = json.loads(prolu("token", "list", "--json")[1])
     (made,) = [one for one in listed if one["name"] == "laptop"]
     assert token not in json.dumps(listed)
