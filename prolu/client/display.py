@@ -20,8 +20,8 @@ Show = Callable[[Sequence[RunSummary]], None]
 
 
 @contextmanager
-def waiting(http: Http, what: str, how_to_end: str, *, progress: bool) -> Iterator[Show]:
-    """Show runs while the block waits for them, if `progress` and somebody looks; an interrupt says that they go on."""
+def waiting(http: Http, what: str, how_to_end: str, *, progress: bool) -> Iterator[Show | None]:
+    """Show runs while the block waits for them, None unless `progress` and somebody looks; an interrupt says that they go on."""
     try:
         with _shown(http) if progress else _nowhere() as show:
             yield show
@@ -31,12 +31,12 @@ def waiting(http: Http, what: str, how_to_end: str, *, progress: bool) -> Iterat
 
 
 @contextmanager
-def _nowhere() -> Iterator[Show]:
-    yield lambda _runs: None
+def _nowhere() -> Iterator[None]:
+    yield None
 
 
 @contextmanager
-def _shown(http: Http) -> Iterator[Show]:
+def _shown(http: Http) -> Iterator[Show | None]:
     from rich.console import Console  # here, since most who import the client show nothing
     from rich.live import Live
 
@@ -60,7 +60,7 @@ def _shown(http: Http) -> Iterator[Show]:
         with Live(bars.progress, console=console, refresh_per_second=_REFRESHES_PER_SECOND):
             yield update
     else:
-        yield lambda _runs: None
+        yield None
 
 
 class Latest:

@@ -208,7 +208,8 @@ class Runs(Keeping[RunRead]):
                 with self._http.patiently():
                     seen = self.get(run)
                 on_update(seen)
-                show([seen])
+                if show is not None:
+                    show([seen])
                 if seen.state in TERMINAL:
                     return seen
                 if deadline is not None and time.monotonic() >= deadline:

@@ -90,7 +90,9 @@ class Sweeps(Keeping[SweepRead]):
         """
         return self._http.get(f"/v1/sweeps/{path_id(sweep)}", SweepRead)
 
-    def list(self, *, id: str | None = None, archived: bool = False, limit: int | None = None) -> builtins.list[SweepRead]:
+    def list(
+        self, *, id: str | None = None, archived: bool = False, limit: int | None = None
+    ) -> builtins.list[SweepRead]:
         """Sweeps, the newest first, without the archive unless that is asked for; all unless `limit` says how many.
 
         `id` is what an id begins or ends with, four digits or more.
@@ -295,10 +297,14 @@ class Sweeps(Keeping[SweepRead]):
         *,
         timeout_seconds: float | None = None,
         poll_seconds: float = 1.0,
-        on_update: Callable[[builtins.list[RunSummary]], None] = lambda _runs: None,
+        on_update: Callable[[builtins.list[RunSummary]], None] | None = None,
+        on_look: Callable[[SweepRead], None] = lambda _sweep: None,
         progress: bool = False,
     ) -> SweepRead:
-        """Return the sweep once its runs have ended, and its search if it has one; tell `on_update` the runs at every look.
+        """Return the sweep once its runs have ended, and its search if it has one; tell `on_look` what every look shows.
+
+        A look is one request, for how many runs are in which state, unless `on_update` is to hear of the runs themselves, or bars
+        are shown: those take one more for every hundred runs.
 
         With `progress` a terminal or a notebook shows bars meanwhile: one of the whole sweep, and one of each run that is worked
         on, up to eight. An interrupt leaves the runs running. Raises WaitedTooLong.
@@ -309,15 +315,20 @@ class Sweeps(Keeping[SweepRead]):
         with waiting(self._http, f"Sweep {sweep}", f'client.sweeps.cancel("{sweep}")', progress=progress) as show:
             while True:
                 with self._http.patiently():
-                    runs = self.runs(sweep)
-                on_update(runs)
-                show(runs)
-                going = sum(run.state not in TERMINAL for run in runs)
-                if going == 0 and not _searches(found := self.get(sweep)):
+                    found = self.get(sweep)
+                    # After the counts, so that the last look shows every run as it ended.
+                    runs = self.runs(sweep) if on_update is not None or show is not None else []
+                on_look(found)
+                if on_update is not None:
+                    on_update(runs)
+                if show is not None:
+                    show(runs)
+                going = sum(count for state, count in found.states.items() if state not in TERMINAL)
+                if going == 0 and not _searches(found):
                     return found
                 if deadline is not None and time.monotonic() >= deadline:
                     raise WaitedTooLong(
-                        f"{going} of {len(runs)} runs have not ended after {timeout_seconds:g} s; wait longer."
+                        f"{going} of {found.count} runs have not ended after {timeout_seconds:g} s; wait longer."
                     )
                 self._sleep(poll_seconds)
 

@@ -93,6 +93,8 @@ def ls(
 ) -> None:
     """List runs (or sweeps), the newest first; `prolu runs` has filters."""
     if sweeps_:
+        if states or sweep is not None:
+            raise BadInput(f"{'--state' if states else '--sweep'} chooses runs; leave it out, or leave out --sweeps.")
         sweeps(archived, limit, as_json)
     else:
         _list_runs(states=states, sweep=sweep, archived=archived, limit=limit, as_json=as_json)

@@ -66,7 +66,7 @@ def results(
         typer.Argument(
             metavar="SWEEP",
             autocompletion=completing.sweep,
-            help="An id, a unique part of one, or `last`, the default unless a filter is given.",
+            help="An id, a unique part of one, or `last`, the default unless a filter, an order, fields or a limit is given.",
         ),
     ] = None,
     filter_: Annotated[
@@ -126,7 +126,8 @@ def results(
         )
         check_places(output, parquet)
         with connect() as client:
-            answer(client, asked, reference, output=output, as_csv=as_csv, parquet=parquet, as_json=as_json)
+            chosen = "last" if reference is None and not asked.is_any else reference
+            answer(client, asked, chosen, output=output, as_csv=as_csv, parquet=parquet, as_json=as_json)
         return
     reference = reference or "last"
     over_seeds = over_seeds or against is not None

@@ -57,7 +57,11 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a user."""
-    given = check({"name": name, "role": role, "weight": weight or 1.0, "max_queued": max_queued}, UserCreate, "user")
+    given = check(
+        {"name": name, "role": role, "weight": 1.0 if weight is None else weight, "max_queued": max_queued},
+        UserCreate,
+        "user",
+    )
     with connect() as client:
         made = client.users.create(**given.model_dump())
     if as_json:

@@ -55,7 +55,7 @@ def submit(
     spec = check(document, RunSpec, file)
     with connect() as client:
         run = client.runs.submit(spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
-        if as_json:
+        if as_json and not wait:
             print_json(run)
         elif run.reused_from is not None:
             note(f"run {run.id} refers to the finished run {run.reused_from}; nothing is trained")
@@ -64,7 +64,7 @@ def submit(
         if watch:
             watch_run(client, run.id, as_json=as_json)
         elif wait:
-            wait_for_run(client, run.id)
+            wait_for_run(client, run.id, as_json=as_json)
 
 
 def sweep(
@@ -88,7 +88,7 @@ def sweep(
             _preview(client, spec, as_json=as_json)
             return
         submitted = client.sweeps.submit(spec, priority=priority, tier=tier, preemptible=preemptible, reuse=reuse)
-        if as_json:
+        if as_json and not wait:
             print_json(submitted)
         else:
             note(f"{_taken(submitted)}; follow it with: prolu watch {short(submitted.id)}")
@@ -97,7 +97,7 @@ def sweep(
         if watch:
             watch_sweep(client, submitted.id, as_json=as_json)
         elif wait:
-            wait_for_sweep(client, submitted.id)
+            wait_for_sweep(client, submitted.id, as_json=as_json)
 
 
 def preview(file: File, preset: PresetOf = None, as_json: AsJson = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -15,9 +15,12 @@ from prolu.client.cli.output import note, number, out, print_json, print_json_li
 from prolu.client.cli.references import find
 from prolu.client.client import Client
 from prolu.client.progress import doing, how_far, label
-from prolu.client.wire import MetricRead, RunRead, RunSummary
+from prolu.client.runs import TERMINAL
+from prolu.client.wire import MetricRead, RunRead, RunState, RunSummary
 
 _LINE_EVERY_PERCENT = 20
+# Of so many runs that did not succeed it is said why; of the others, how many there are.
+_MOST_REASONS = 10
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for every change.")]
 Reference = Annotated[
@@ -57,7 +60,7 @@ def wait(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run or the sweep in the end, as JSON.")] = False,
 ) -> None:
-    """Wait until a run or a sweep has ended, without a word but bars on a terminal; exit status 1 if a run did not succeed."""
+    """Wait until a run or a sweep has ended, with bars on a terminal; exit status 1, and why, if a run did not succeed."""
     with connect() as client:
         kind, found = find(client, reference)
         wait_for_run(client, found, timeout, as_json=as_json) if kind == "run" else wait_for_sweep(
@@ -67,19 +70,30 @@ def wait(
 
 def wait_for_run(client: Client, run: UUID, timeout: float | None = None, *, as_json: bool = False) -> None:
     """Wait for one run. Raises typer.Exit(1) if it did not succeed, WaitedTooLong."""
-    ended = client.runs.wait(run, timeout_seconds=timeout, progress=True)
+    resting = _Resting(f"run {short(run)}")
+    ended = client.runs.wait(
+        run, timeout_seconds=timeout, progress=True, on_update=lambda seen: resting.tell({seen.state: 1})
+    )
     if as_json:
         print_json(ended)
     if ended.state != "succeeded":
+        note(_why(ended))
         raise typer.Exit(1)
 
 
 def wait_for_sweep(client: Client, sweep: UUID, timeout: float | None = None, *, as_json: bool = False) -> None:
     """Wait for the runs of a sweep. Raises typer.Exit(1) unless all succeeded or were stopped early, WaitedTooLong."""
-    ended = client.sweeps.wait(sweep, timeout_seconds=timeout, progress=True)
+    resting = _Resting(f"sweep {short(sweep)}")
+    ended = client.sweeps.wait(
+        sweep, timeout_seconds=timeout, progress=True, on_look=lambda seen: resting.tell(seen.states)
+    )
     if as_json:
         print_json(ended)
-    if not all(map(_went_well, client.sweeps.runs(sweep))):
+    if failed := [run for run in client.sweeps.runs(sweep) if not _went_well(run)]:
+        for one in failed[:_MOST_REASONS]:
+            note(_why(one))
+        if len(failed) > _MOST_REASONS:
+            note(f"and {len(failed) - _MOST_REASONS} more did not succeed")
         raise typer.Exit(1)
 
 
@@ -152,6 +166,27 @@ def _teller(*, as_json: bool) -> Callable[[Sequence[RunSummary]], None]:
     if as_json:
         return _on_change(print_json_line)
     return (lambda _runs: None) if sys.stderr.isatty() else _Lines().show
+
+
+def _why(run: RunRead | RunSummary) -> str:
+    """Why a run did not succeed."""
+    told = f" ({run.failure_class})" if run.failure_class else ""
+    return f"run {short(run.id)} {label(run)} {run.state}{told}" + (f": {run.message}" if run.message else "")
+
+
+class _Resting:
+    """Says, once each time, that all that has not ended is paused: waiting for it takes until somebody resumes it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said = False
+
+    def tell(self, states: Mapping[RunState, int]) -> None:
+        going = {state for state, count in states.items() if count and state not in TERMINAL}
+        rests = going == {"paused"}
+        if rests and not self._said:
+            note(f"{self._what} is paused; resume it with: prolu resume {self._what.split()[-1]}")
+        self._said = rests
 
 
 class _Lines:

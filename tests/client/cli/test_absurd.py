@@ -13,8 +13,8 @@ from prolu.spec import SpecError
 from tests.client.conftest import Prolu
 from tests.client.desk import RUN, SWEEP
 
-# `up` starts a service, and the others wait for what nobody does.
-_ELSEWHERE = {"up", "wait", "watch", "logs"}
+# `up` starts a service, some wait for what nobody does, and some start a process that loads models.
+_ELSEWHERE = {"up", "wait", "watch", "logs", "evaluate", "align"}
 _ABSURD = "a b" * 2_000
 _TEXTS = {
     "--filter",
