@@ -26,7 +26,7 @@ from service.api import examples
 from service.api.answers import written
 from service.api.asking import Filter, LongCursor, OrderBy, question_of
 from service.api.context import Parts, User
-from service.api.lists import Archived, Cursor, Limit
+from service.api.lists import Archived, Cursor, IdPart, Limit
 from service.api.problems import invalid
 from service.api.repetition import IdempotencyKey, once
 from service.api.tags import tag_of
@@ -91,6 +91,7 @@ def list_runs(
     state: Annotated[list[RunState], Query(description="Only runs in one of these states.")] = [],  # noqa: B006 FastAPI copies it
     owner: Annotated[str | None, Query(max_length=100, description="Only runs that this user submitted.")] = None,
     sweep_id: Annotated[UUID | None, Query(description="Only runs of this sweep.")] = None,
+    id_part: IdPart = None,
     archived: Archived = False,
     filter_: Filter = "",
     order_by: OrderBy = "",
@@ -98,7 +99,8 @@ def list_runs(
     cursor: LongCursor = None,
 ) -> Response:
     """Runs without their specs, the newest first unless `order_by` says otherwise."""
-    only: dict[str, Any] = {"states": state, "owner": owner, "sweep_id": sweep_id, "archived": archived}
+    only: dict[str, Any] = {"states": state, "owner": owner, "sweep_id": sweep_id, "id_part": id_part}
+    only["archived"] = archived
     question = question_of(filter_, order_by) if filter_.strip() or order_by.strip() else None
     with services.database.read() as session:
         if question is None:

@@ -22,7 +22,7 @@ from prolu.client.wire import (
 from service.api import examples
 from service.api.asking import Filter, LongCursor, OrderBy, question_of
 from service.api.context import Parts, User
-from service.api.lists import Archived, Cursor, Limit
+from service.api.lists import Archived, Cursor, IdPart, Limit
 from service.api.points import all_refusals, asked_first, check_inputs, expanded, probed
 from service.api.problems import problem_items
 from service.api.repetition import IdempotencyKey, once
@@ -109,11 +109,16 @@ def preview_sweep(
 
 @router.get("", operation_id="list_sweeps")
 def list_sweeps(
-    services: Parts, _: User, archived: Archived = False, limit: Limit = 100, cursor: Cursor = None
+    services: Parts,
+    _: User,
+    id_part: IdPart = None,
+    archived: Archived = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
 ) -> Page[SweepRead]:
     """Sweeps, the newest first, and how many of their runs are in which state."""
     with services.database.read() as session:
-        return lists.sweeps(session, archived=archived, limit=limit, cursor=cursor)
+        return lists.sweeps(session, id_part=id_part, archived=archived, limit=limit, cursor=cursor)
 
 
 @router.get("/{sweep_id}", operation_id="get_sweep", responses={404: {}})

@@ -23,6 +23,7 @@ def runs(
     states: Sequence[RunState] = (),
     owner: str | None = None,
     sweep_id: UUID | None = None,
+    id_part: str | None = None,
     archived: bool = False,
     limit: int,
     cursor: str | None,
@@ -37,7 +38,9 @@ def runs(
         within.append(FINDINGS.c.owner_id.in_(select(UserRow.id).where(UserRow.name == owner)))
     if sweep_id is not None:
         within.append(FINDINGS.c.sweep_id == sweep_id)
-    words = f"{question.words}\n{sorted(states)}\n{owner}\n{sweep_id}\n{archived}"
+    if id_part is not None:
+        within.append(lists.has_id(FINDINGS.c.run_id, id_part))
+    words = f"{question.words}\n{sorted(states)}\n{owner}\n{sweep_id}\n{id_part}\n{archived}"
     asked = replace(question, within=tuple(within), words=words)
     picked = pick(session, asked, limit=limit, cursor=cursor)
     found = lists.summaries(session, picked.ids)

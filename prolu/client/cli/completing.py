@@ -59,6 +59,16 @@ def run_or_sweep(incomplete: str) -> list[Offer]:
     return _asked(lambda client: [*_sweeps(client), *_runs(client)], incomplete)
 
 
+def archived(incomplete: str) -> list[Offer]:
+    """Offer the newest runs and sweeps that are in the archive."""
+
+    def ask(client: Client) -> Iterator[Offer]:
+        yield from (_named(one) for one in client.sweeps.list(archived=True, limit=_NEWEST) if one.archived)
+        yield from map(_named, client.runs.list("archived = true", archived=True, limit=_NEWEST))
+
+    return _asked(ask, incomplete)
+
+
 def run(incomplete: str) -> list[Offer]:
     """Offer the newest runs."""
     return _asked(_runs, incomplete)

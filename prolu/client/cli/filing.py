@@ -30,6 +30,12 @@ References = Annotated[
         help="Runs or sweeps: ids, unique parts of them, or `last`.",
     ),
 ]
+Archived = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID...", autocompletion=completing.archived, help="Runs or sweeps: ids, or unique parts of them."
+    ),
+]
 Pinnable = Annotated[
     list[str],
     typer.Argument(
@@ -118,7 +124,7 @@ def archive(references: References, as_json: AsJson = False) -> None:
     _each(references, lambda things, identity: things.archive(identity), "is in the archive", as_json=as_json)
 
 
-def unarchive(references: References, as_json: AsJson = False) -> None:
+def unarchive(references: Archived, as_json: AsJson = False) -> None:
     """Take runs, or sweeps with all their runs, out of the archive."""
     _each(references, lambda things, identity: things.unarchive(identity), "is in the lists again", as_json=as_json)
 

@@ -16,13 +16,13 @@ from prolu.client.wire import RunSummary, SweepRead
 Kind = Literal["run", "sweep"]
 
 LAST = "last"
-_LOOKED_AT = 1_000
-_FEWEST_DIGITS = 4
+_LISTED = 6
+_FEWEST_DIGITS, _MOST_DIGITS = 4, 32
 _PART = re.compile(r"[0-9a-f-]+")
 
 
 class NoSuchThing(ProluError):
-    """Nothing among the newest runs and sweeps fits what was typed."""
+    """No run or sweep fits what was typed."""
 
 
 def find_run(client: Client, text: str) -> UUID:
@@ -31,7 +31,7 @@ def find_run(client: Client, text: str) -> UUID:
         return whole
     if text == LAST:
         return _newest(client.runs.list(limit=1), "run")
-    return _only(text, [("run", run.id) for run in client.runs.list(limit=_LOOKED_AT)], "run")[1]
+    return _only(text, _runs(client, _digits(text)), "run")[1]
 
 
 def find_sweep(client: Client, text: str) -> UUID:
@@ -40,7 +40,7 @@ def find_sweep(client: Client, text: str) -> UUID:
         return whole
     if text == LAST:
         return _newest(client.sweeps.list(limit=1), "sweep")
-    return _only(text, [("sweep", sweep.id) for sweep in client.sweeps.list(limit=_LOOKED_AT)], "sweep")[1]
+    return _only(text, _sweeps(client, _digits(text)), "sweep")[1]
 
 
 def find(client: Client, text: str) -> tuple[Kind, UUID]:
@@ -58,9 +58,8 @@ def find(client: Client, text: str) -> tuple[Kind, UUID]:
         if newest and newest[0].sweep_id is not None:
             return "sweep", newest[0].sweep_id
         return "run", _newest(newest, "run")
-    known: list[tuple[Kind, UUID]] = [("run", run.id) for run in client.runs.list(limit=_LOOKED_AT)]
-    known += [("sweep", sweep.id) for sweep in client.sweeps.list(limit=_LOOKED_AT)]
-    return _only(text, known, "run or sweep")
+    digits = _digits(text)
+    return _only(text, _runs(client, digits) + _sweeps(client, digits), "run or sweep")
 
 
 def _whole(text: str) -> UUID | None:
@@ -76,17 +75,28 @@ def _newest(found: Sequence[RunSummary] | Sequence[SweepRead], noun: str) -> UUI
     return found[0].id
 
 
-def _only(text: str, known: Sequence[tuple[Kind, UUID]], noun: str) -> tuple[Kind, UUID]:
+def _digits(text: str) -> str:
+    """What was typed of an id, without hyphens. Raises BadInput."""
     part = text.lower()
     digits = part.replace("-", "")
-    if not _PART.fullmatch(part) or len(digits) < _FEWEST_DIGITS:
+    if not _PART.fullmatch(part) or not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS:
         raise BadInput(f"{text!r} is no id: give a whole one, at least {_FEWEST_DIGITS} digits of one, or `last`.")
-    matches = [(kind, found) for kind, found in known if found.hex.startswith(digits) or found.hex.endswith(digits)]
+    return digits
+
+
+def _runs(client: Client, digits: str) -> list[tuple[Kind, UUID]]:
+    return [("run", run.id) for run in client.runs.list(id=digits, archived=True, limit=_LISTED)]
+
+
+def _sweeps(client: Client, digits: str) -> list[tuple[Kind, UUID]]:
+    return [("sweep", sweep.id) for sweep in client.sweeps.list(id=digits, archived=True, limit=_LISTED)]
+
+
+def _only(text: str, matches: Sequence[tuple[Kind, UUID]], noun: str) -> tuple[Kind, UUID]:
     if not matches:
-        raise NoSuchThing(
-            f"None of the newest {_LOOKED_AT} has an id that begins or ends with {text!r}; look with `prolu ls`."
-        )
+        raise NoSuchThing(f"No {noun} has an id that begins or ends with {text!r}; look with `prolu ls`.")
     if len(matches) > 1:
         listed = ", ".join(short(found) for _, found in matches[:5]) + (", ..." if len(matches) > 5 else "")
-        raise BadInput(f"{text!r} fits {len(matches)} {noun}s ({listed}); give more digits.")
+        many = f"{len(matches)} {noun}s" if len(matches) < _LISTED else f"{_LISTED} {noun}s or more"
+        raise BadInput(f"{text!r} fits {many} ({listed}); give more digits.")
     return matches[0]

@@ -120,3 +120,13 @@ def test_checkpoints_are_deleted_by_their_whole_ids(prolu: Prolu, client: Client
     assert "is pinned; unpin it" in err
     client.checkpoints.unpin(first.id)
     assert json.loads(prolu("delete", str(first.id), "--json")[1]) == [{"id": str(first.id), "deleted": True}]
+
+
+def test_what_is_in_the_archive_is_still_named_by_the_end_of_its_id(prolu: Prolu, client: Client, run: UUID) -> None:
+    short = str(run)[-8:]
+    assert prolu("archive", short)[0] == OK
+    assert client.runs.list() == []
+    assert json.loads(prolu("show", short, "--json")[1])["id"] == str(run)
+    assert prolu("unarchive", short)[0] == OK
+    assert [one.id for one in client.runs.list(id=short)] == [run]
+    assert [one.id for one in client.runs.list('state != "queued"', id=short)] == [run]

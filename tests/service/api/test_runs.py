@@ -22,7 +22,7 @@ from prolu.spec.report import Failed, Progress, Succeeded
 from service.store import queue
 from service.store.models import EventRow, IdempotencyRow, RunRow
 from tests.fixtures_api import Api
-from tests.service.api.work import RUN, submit, work_on
+from tests.service.api.work import RUN, submit, sweep_body, work_on
 from tests.service.store.specs import checkpoint, diagnostics, full_snapshot, metric, run_spec, snapshot
 
 
@@ -310,3 +310,15 @@ def test_a_token_is_asked_of_the_database_once_a_second_at_most(api: Api) -> Non
         assert api.http.get("/v1/me", headers={"Authorization": f"Bearer prolu_{'n' * 43}"}).status_code == 401
     assert len(asked) >= 2, "who is unknown is asked for every time"
     event.remove(api.database.engine, "before_cursor_execute", remember)
+
+
+def test_runs_and_sweeps_are_found_by_how_their_ids_begin_or_end(api: Api) -> None:
+    sweep_id = api.post("/v1/sweeps", sweep_body(3)).json()["id"]
+    run_id = walk(api, f"/v1/sweeps/{sweep_id}/runs")[1]["id"]
+    for path, identity in (("/v1/runs", run_id), ("/v1/sweeps", sweep_id)):
+        digits = identity.replace("-", "")
+        for part in (digits, digits[-8:], digits[:31]):
+            assert identity in [one["id"] for one in walk(api, path, id=part)]
+        assert walk(api, path, id=digits[-8:-1] + ("0" if digits[-1] != "0" else "1")) == []
+        assert api.get(path, id="%").status_code == 422
+    assert [one["id"] for one in walk(api, "/v1/runs", id=run_id[-8:], filter="point >= 0")] == [run_id]
