@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prolu.client.errors import ProluError
 from prolu.client.replacing import replacing
@@ -25,6 +25,9 @@ class MissingPackage(ProluError):
 class Records(ABC):
     """A table that can be written to a file. Every record has every column, None where there is no value."""
 
+    always: ClassVar[Sequence[str]] = ()
+    """Columns that the table has without any row too."""
+
     @abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """One flat mapping per row."""
@@ -36,7 +39,10 @@ class Records(ABC):
         """
         pa = require("pyarrow", "Arrow and Parquet")
         records = self.records()
-        columns = {name: _of_one_type([record[name] for record in records]) for name in (records[0] if records else ())}
+        columns = {
+            name: _of_one_type([record[name] for record in records])
+            for name in (records[0] if records else self.always)
+        }
         return pa.table(columns)
 
     def to_polars(self) -> Any:
@@ -69,7 +75,7 @@ class Records(ABC):
         """Write a CSV file with a header; lists and mappings as JSON text, and a `'` before a text that begins as a formula."""
         records = self.records()
         with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else [])
+            writer = csv.DictWriter(file, fieldnames=list(records[0] if records else self.always))
             writer.writeheader()
             writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
 

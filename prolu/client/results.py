@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 class Results(Records, Sequence[ResultRow]):
     """Rows of a sweep's results, in the order of its points, or as they come if they were `ordered` by something else."""
 
+    always = ("run_id", "point", "name", "variant", "state", "step")
+
     def __init__(self, rows: Sequence[ResultRow], *, ordered: bool = False) -> None:
         self._rows = [*rows] if ordered else sorted(rows, key=lambda row: row.point)
 
@@ -83,6 +85,8 @@ class SeedResults(Records, Sequence[SeedGroupRead]):
 
     `against` names the variant with which the service compared the others, if it was asked to.
     """
+
+    always = ("point", "variant", "seeds", "runs", "succeeded")
 
     def __init__(self, rows: Sequence[SeedGroupRead], *, against: str | None = None) -> None:
         self._rows = sorted(rows, key=lambda row: row.point)

@@ -213,3 +213,10 @@ def test_over_seeds_records_have_mean_error_and_interval_in_columns(tmp_path: Pa
     SEEDS.to_csv(tmp_path / "s.csv")
     SEEDS.to_json(tmp_path / "s.json")
     assert json.loads((tmp_path / "s.json").read_text())[1]["seeds"] == [0, 1]
+
+
+def test_results_without_a_row_keep_their_columns(tmp_path: Path) -> None:
+    none = Results([])
+    none.to_csv(tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text().split() == ["run_id,point,name,variant,state,step"]
+    assert none.to_arrow().column_names == ["run_id", "point", "name", "variant", "state", "step"]
