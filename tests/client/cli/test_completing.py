@@ -117,7 +117,9 @@ def test_the_script_for_a_shell_is_shown(monkeypatch: pytest.MonkeyPatch, capsys
         assert f"_PROLU_COMPLETE=complete_{shell}" in capsys.readouterr().out
 
 
-def test_the_archive_alone_is_offered_to_be_taken_out_of_it(complete: Complete, client: Client, finished: UUID) -> None:
+def test_the_archive_alone_is_offered_to_be_taken_out_of_it(
+    prolu: Prolu, complete: Complete, client: Client, finished: UUID
+) -> None:
     alone = client.runs.submit(RUN).id
     client.sweeps.archive(finished)
     archived = {str(one)[-8:] for one in (finished, *(run.id for run in client.runs.list(sweep=finished)))}
