@@ -105,7 +105,7 @@ def sweep_runs(session: Session, sweep_id: UUID, *, limit: int, cursor: str | No
     require_sweep(session, sweep_id)
     statement = _runs().where(RunRow.sweep_id == sweep_id, ~RunRow.superseded)
     if cursor is not None:
-        statement = statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
+        statement = statement.where(RunRow.point > pages.decode(cursor, pages.BY_COUNT)[0])
     rows = session.execute(statement.order_by(RunRow.point).limit(limit + 1)).all()
     return pages.page(rows, limit, lambda row: RunSummary(**_summary(row)), lambda row: (row.point,))
 

@@ -27,7 +27,7 @@ _AT_ONCE = 100
 def page(session: Session, run_id: UUID, *, epoch: int | None, limit: int, cursor: str | None) -> Page[LogRead]:
     """The log of a run, or of one attempt, from its beginning. Raises NotFound."""
     owner_of(session, run_id)
-    after = BEGINNING if cursor is None else pages.decode(cursor, pages.BY_STEP_AND_EPOCH)
+    after = BEGINNING if cursor is None else pages.decode(cursor, pages.BY_EPOCH_AND_SEQUENCE)
     rows = session.scalars(_after(run_id, after, epoch).limit(limit + 1)).all()
     return pages.page(rows, limit, _read, lambda row: (row.epoch, row.seq))
 

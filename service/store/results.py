@@ -41,7 +41,7 @@ Item = TypeVar("Item")
 def attempts(session: Session, run_id: UUID, *, limit: int, cursor: str | None) -> Page[AttemptRead]:
     """Every try at a run, the first one first. Raises NotFound."""
     place = (AttemptRow.epoch,)
-    key = pages.BY_NUMBER
+    key = pages.BY_COUNT
     return _series(session, run_id, AttemptRow, place, key, _attempt, limit=limit, cursor=cursor, of_itself=True)
 
 

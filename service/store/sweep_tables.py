@@ -79,7 +79,7 @@ def results_over_seeds(
         else counterparts(groups, _known(against, runs), level_of=lambda group: level_of(group.runs[0]))
     )
     if cursor is not None:
-        (last,) = pages.decode(cursor, pages.BY_NUMBER)
+        (last,) = pages.decode(cursor, pages.BY_COUNT)
         groups = [group for group in groups if group.point > last]
     shown = groups[: limit + 1]
     needed = [*shown, *(others[group.point] for group in shown if group.point in others)]
@@ -138,7 +138,7 @@ def _result(row: Row[Any], biases: dict[UUID, dict[str, float]]) -> ResultRow:
 def _after(cursor: str | None, statement: Select[Any]) -> Select[Any]:
     if cursor is None:
         return statement
-    return statement.where(RunRow.point > pages.decode(cursor, pages.BY_NUMBER)[0])
+    return statement.where(RunRow.point > pages.decode(cursor, pages.BY_COUNT)[0])
 
 
 def _known(variant: str, runs: Sequence[Row[Any]]) -> str:

@@ -31,7 +31,7 @@ def trials(session: Session, sweep_id: UUID, *, limit: int, cursor: str | None) 
     best = {row.number for row, is_on_it in zip(values, on_it, strict=True) if is_on_it}
     statement = select(TrialRow).where(of_it)
     if cursor is not None:
-        statement = statement.where(TrialRow.number > pages.decode(cursor, pages.BY_NUMBER)[0])
+        statement = statement.where(TrialRow.number > pages.decode(cursor, pages.BY_COUNT)[0])
     rows = session.scalars(statement.order_by(TrialRow.number).limit(limit + 1)).all()
     return pages.page(rows, limit, lambda row: _trial(row, on_front=row.number in best), lambda row: (row.number,))
 

@@ -85,7 +85,7 @@ def test_without_torch_the_command_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     status, _, err = prolu(*arguments)
     assert status == BAD_INPUT
-    assert "needs torch, which is not installed here; install prolu[train]." in err
+    assert "needs torch, which is not installed here; install prolu[train]" in err
 
 
 @pytest.mark.parametrize("command", ["evaluate", "align"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 from pathlib import Path
@@ -194,9 +195,9 @@ def test_an_unknown_query_parameter_is_named_with_the_known_ones(quick_api: Api)
     problem = problem_of(quick_api.get("/v1/runs", stat="queued", limt=1), 422, "invalid_request")
     assert problem.detail == (
         "The query parameter 'stat' is not known here; did you mean 'state'? Known are "
-        "archived, cursor, filter, limit, order_by, owner, state, sweep_id. "
+        "archived, cursor, filter, id, limit, order_by, owner, state, sweep_id. "
         "The query parameter 'limt' is not known here; did you mean 'limit'? "
-        "Known are archived, cursor, filter, limit, order_by, owner, state, sweep_id."
+        "Known are archived, cursor, filter, id, limit, order_by, owner, state, sweep_id."
     )
     assert [error.pointer for error in problem.errors] == ["query:stat", "query:limt"]
     assert " ".join(error.detail for error in problem.errors) == problem.detail
@@ -251,6 +252,26 @@ def test_a_wrong_header_is_named(quick_api: Api) -> None:
 def test_a_cursor_that_was_never_given_out_is_refused(quick_api: Api, cursor: str) -> None:
     problem = problem_of(quick_api.get("/v1/runs", cursor=cursor), 422, "invalid_cursor")
     assert [error.pointer for error in problem.errors] == ["query:cursor"]
+
+
+@pytest.mark.parametrize(
+    ("path", "position"),
+    [
+        ("/v1/runs/{run}/metrics", [5, "\0"]),
+        ("/v1/runs/{run}/metrics", [2**63, "train"]),
+        ("/v1/runs/{run}/logs", [2**40, 1]),
+        ("/v1/runs/{run}/checkpoints", [1, 2**40]),
+        ("/v1/runs/{run}/attempts", [2**40]),
+        ("/v1/runs/{run}/events", [2**63]),
+        ("/v1/sweeps/{sweep}/runs", [2**40]),
+        ("/v1/sweeps/{sweep}/results", [2**40]),
+        ("/v1/sweeps/{sweep}/bias_statistics", [2**40]),
+    ],
+)
+def test_a_cursor_that_names_what_no_row_has_is_refused(api: Api, path: str, position: list[object]) -> None:
+    names = {"run": api.post("/v1/runs", RUN).json()["id"], "sweep": api.post("/v1/sweeps", sweep_body()).json()["id"]}
+    cursor = base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    problem_of(api.get(path.format(**names), cursor=cursor), 422, "invalid_cursor")
 
 
 def test_a_cursor_of_another_list_is_refused_or_harmless(quick_api: Api) -> None:
