@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize(("database", "cut_off"), [("sqlite", "lock the database"), ("postgresql", "crash PostgreSQL")])
+# PostgreSQL can be disturbed in more ways; `make chaos` disturbs both, for a quarter of an hour.
+@pytest.mark.parametrize(("database", "cut_off"), [("postgresql", "crash PostgreSQL")])
 def test_nothing_is_lost_duplicated_or_wrong_while_everything_is_disturbed(database: str, cut_off: str, tmp_path: Path):
     output = tmp_path / "chaos.json"
     sizes = ("--database", database, "--runs", "4", "--pause", "1", "--minutes", "8")
