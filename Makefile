@@ -7,8 +7,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # The Python that makes the environment; at least 3.11.
 PYTHON ?= python3
-# Processes that share the tests; each starts a PostgreSQL of its own and computes with one thread.
-TEST_PROCESSES ?= 2
+# Processes that share the tests; each starts a PostgreSQL of its own and computes with one thread. They wait for a third of the time.
+TEST_PROCESSES ?= 3
 # More arguments for pytest: make test PYTEST_ARGS="tests/spec -k digest"
 PYTEST_ARGS ?=
 
