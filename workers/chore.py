@@ -42,7 +42,7 @@ def _export(order: ChoreOrder) -> str:
     from prolu.spec.run import ExportFormat
     from prolu.training.checkpoint import described
 
-    layout: ExportFormat = order.format  # type: ignore[assignment]
+    layout: ExportFormat = order.format  # type: ignore[assignment] # of a row that the API has validated
     source = ArtifactFolder(order.artifact_root, order.checkpoint)
     target = ArtifactFolder(order.artifact_root, order.target)
     with target.staging() as staging:

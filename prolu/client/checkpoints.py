@@ -9,11 +9,10 @@ import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ValidationError
 
 from prolu.client.chores import Chores
 from prolu.client.downloads import are_whole, fetch, only_here
@@ -27,6 +26,7 @@ from prolu.client.errors import (
 )
 from prolu.client.http import Http, path_id
 from prolu.client.hub import Pushed, check_repository, model_card, push_folder
+from prolu.client.manifests import check_name, fetch_manifest
 from prolu.client.records import MissingPackage
 from prolu.client.runs import Identity
 from prolu.client.wire import (
@@ -44,8 +44,6 @@ from prolu.spec import validate
 from prolu.spec.report import CheckpointFile
 from prolu.spec.run import ExportFormat
 
-_MANIFEST = "manifest.json"
-_LARGEST_MANIFEST_BYTES = 1_000_000
 # All that an autoencoder is: not what training needs to go on, nor exports.
 _WEIGHTS = frozenset({"config.json", "sae.safetensors"})
 # A service reads a few hundred megabytes a second.
@@ -276,7 +274,7 @@ class Checkpoints:
         """
         check_repository(repo_id)
         if path:
-            _check_name(path)
+            check_name(path)
         found = reference if isinstance(reference, CheckpointRead) else self.find(reference, step=step)
         run = self._http.get(f"/v1/runs/{found.run_id}", RunRead)
         with tempfile.TemporaryDirectory(prefix="prolu-") as scratch:
@@ -303,7 +301,7 @@ class Checkpoints:
     ) -> Path:
         """Download files and, unless they are an export, the manifest. `patient` waits for another process that does the same."""
         for file in wanted:
-            _check_name(file.name.removeprefix(prefix))
+            check_name(file.name.removeprefix(prefix))
         draft = target.parent / f".{target.name}-{found.id}{f'-{prefix[:-1]}' if prefix else ''}.partial"
         draft.mkdir(parents=True, exist_ok=True)
         with only_here(draft, patient=patient):
@@ -313,7 +311,7 @@ class Checkpoints:
                 for file in wanted:
                     fetch(self._http, found.id, file, draft / file.name.removeprefix(prefix), on_bytes)
                 if not prefix:
-                    self._fetch_manifest(found, draft / _MANIFEST)
+                    fetch_manifest(self._http, found, draft)
                 draft.replace(target)
             except ConnectionFailed as error:
                 raise ConnectionFailed(
@@ -328,25 +326,6 @@ class Checkpoints:
         return self._http.patch(
             f"/v1/checkpoints/{path_id(checkpoint)}", CheckpointRead, CheckpointPatch(pinned=pinned)
         )
-
-    def _fetch_manifest(self, checkpoint: CheckpointRead, path: Path) -> None:
-        """The manifest has no checksum of its own; it must say what the service said."""
-        content = bytearray()
-        with self._http.stream(f"/v1/checkpoints/{checkpoint.id}/download", {"file": _MANIFEST}) as response:
-            for piece in response.iter_bytes():
-                content += piece
-                if len(content) > _LARGEST_MANIFEST_BYTES:
-                    break
-        try:
-            listed = _Manifest.model_validate_json(content).files
-        except ValidationError:
-            listed = []
-        if sorted(listed, key=str) != sorted(checkpoint.files, key=str):
-            raise DownloadFailed(
-                f"{_MANIFEST} of checkpoint {checkpoint.id} does not list the files that the service announced; "
-                "nothing was kept, try again."
-            )
-        path.write_bytes(content)
 
 
 def choose(run: Identity, checkpoints: Sequence[CheckpointRead], step: int | None) -> CheckpointRead:
@@ -392,16 +371,3 @@ def _torch_loader() -> Callable[[Path], Any]:
         )
     load_sae: Callable[[Path], Any] = importlib.import_module("prolu.models.saved").load_sae
     return load_sae
-
-
-class _Manifest(BaseModel):
-    """The part of manifest.json that vouches for files."""
-
-    files: list[CheckpointFile]
-
-
-def _check_name(name: str) -> None:
-    """Refuse names that would be written elsewhere than below the folder, on any operating system."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if not path.parts or path.is_absolute() or path.anchor or ".." in path.parts:
-            raise DownloadFailed(f"The service names a file {name!r}, which leads out of the folder; nothing was kept.")

@@ -33,7 +33,7 @@ from service.api.tags import tag_of
 from service.domain import tiers
 from service.domain.memory import check_memory
 from service.store import asked, audit, inputs, lists, queue, results, reuse, series
-from service.store.submission import require_room, take_turn
+from service.store.submission import require_room
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -62,9 +62,7 @@ def submit_run(
             raise invalid(mistakes, "spec")
 
     def work(session: Session) -> RunRead:
-        if body.reuse:  # who locks runs takes the owner's turn first
-            take_turn(session, user.user_id)
-        reused = reuse.of(session, body.spec) if body.reuse else None
+        reused = reuse.of(session, body.spec, owner_id=user.user_id) if body.reuse else None
         require_room(
             session, user.user_id, int(reused is None), most=user.max_queued or services.settings.max_queued_per_user
         )

@@ -52,8 +52,10 @@ def submit_sweep(
         check_inputs(points or probed(body.spec), services)
 
     def work(session: Session) -> SweepRead:
-        look = reuse.held if body.reuse else reuse.finished
-        finished = look(session, [point.digest for point in points])
+        digests = [point.digest for point in points]
+        finished = (
+            reuse.held(session, digests, owner_id=user.user_id) if body.reuse else reuse.finished(session, digests)
+        )
         reusable = sum(point.digest in finished for point in points)
         adding = len(points) - (reusable if body.reuse else 0)
         require_room(session, user.user_id, adding, most=user.max_queued or services.settings.max_queued_per_user)

@@ -16,7 +16,8 @@ from service.domain.growth import Growth, Present, growth
 from service.store import reuse, searches
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
-from service.store.submission import add_points, require_room, take_turn
+from service.store.submission import add_points, require_room
+from service.store.turns import take_turn
 from service.store.wishes import locked_sweep
 
 _RUNS = cast("Table", RunRow.__table__)
@@ -77,7 +78,8 @@ def extend_sweep(
         session.connection().execute(_DESCRIBE, [{"of_sweep": sweep_id, **one} for one in anew])
     if grown.added:
         last = session.scalars(select(func.max(RunRow.point)).where(RunRow.sweep_id == sweep_id)).one()
-        reused = reuse.held(session, [point.digest for point in grown.added]) if reuse_finished else {}
+        digests = [point.digest for point in grown.added]
+        reused = reuse.held(session, digests, owner_id=sweep.owner_id) if reuse_finished else {}
         training = sum(point.digest not in reused for point in grown.added)
         require_room(session, sweep.owner_id, training, most=most_waiting)
         tier = min(sweep.tier, highest_tier)

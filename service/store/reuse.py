@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from prolu.spec import RunSpec
 from service.store.models import FINDINGS, CheckpointRow, EventRow, RunRow
+from service.store.turns import take_turn
 
 
 class Finished(NamedTuple):
@@ -40,15 +41,16 @@ def finished(session: Session, digests: Collection[str]) -> dict[str, Finished]:
     return {row.digest: Finished(row.id, row.metrics, row.step, row.total_steps) for row in rows}
 
 
-def held(session: Session, digests: Collection[str]) -> dict[str, Finished]:
-    """Do as `finished`, and keep the checkpoints of those runs until the transaction is over.
+def held(session: Session, digests: Collection[str], *, owner_id: UUID) -> dict[str, Finished]:
+    """Do as `finished`, and keep the checkpoints of those runs until the transaction is over; for new runs of a user.
 
-    Whoever deletes one holds its run. The runs are held in order of ids, as everybody who holds many does; what was deleted while
-    this waited for them is seen when they are asked for again.
+    Whoever deletes one holds its run. The user's turn comes before the runs, as with everybody who takes both, and the runs are
+    held in order of ids, as by everybody who holds many; what was deleted meanwhile is seen when they are asked for again.
     """
     sources = {one.run_id for one in finished(session, digests).values()}
     if not sources:
         return {}
+    take_turn(session, owner_id)
     hold = select(RunRow.id).where(RunRow.id.in_(sources)).order_by(RunRow.id).with_for_update(read=True)
     session.execute(hold).all()
     return {digest: one for digest, one in finished(session, digests).items() if one.run_id in sources}
@@ -93,7 +95,7 @@ def tell(session: Session, runs: Sequence[dict[str, Any]], *, now: datetime) -> 
     )
 
 
-def of(session: Session, spec: RunSpec) -> Finished | None:
+def of(session: Session, spec: RunSpec, *, owner_id: UUID) -> Finished | None:
     """The finished run that is identical to one of this spec, if there is one; it is held as by `held`."""
     digest = spec.digest()
-    return held(session, [digest]).get(digest)
+    return held(session, [digest], owner_id=owner_id).get(digest)

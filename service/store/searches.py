@@ -337,7 +337,7 @@ def _submit(session: Session, row: SearchRow, point: Point, *, most_waiting: int
     require_room(session, sweep.owner_id, 1, most=own or most_waiting)
     sweep.count += 1
     session.flush()
-    reused = reuse.held(session, [point.digest]) if row.reuse else {}
+    reused = reuse.held(session, [point.digest], owner_id=sweep.owner_id) if row.reuse else {}
     told = {"trial": point.index}
     (run_id,) = add_points(session, sweep, [point], first=point.index, reused=reused, told=told)
     return run_id

@@ -18,8 +18,9 @@ from service.domain.errors import QueueFull
 from service.domain.expansion import Point
 from service.store import reuse
 from service.store.db import clock, database_now
-from service.store.models import EventRow, RunRow, SearchRow, SweepRow, UserRow
+from service.store.models import EventRow, RunRow, SearchRow, SweepRow
 from service.store.reuse import Finished
+from service.store.turns import take_turn
 
 # In these a run waits for its turn, if its owner wants it to run.
 WAITS_IN: tuple[RunState, ...] = ("queued", "paused")
@@ -57,12 +58,6 @@ def require_room(session: Session, owner_id: UUID, adding: int, *, most: int | N
             f"{name} has {waiting:,} of their runs waiting, this would add {adding:,}, and {most:,} may wait for one user; "
             "wait for some to start, cancel some, or ask an administrator for a higher limit."
         )
-
-
-def take_turn(session: Session, owner_id: UUID) -> str:
-    """Have everybody else who counts the runs of a user wait until this transaction is over. Returns the user's name."""
-    # Not FOR UPDATE, for which every insert of a run of theirs would wait too.
-    return session.scalars(select(UserRow.name).where(UserRow.id == owner_id).with_for_update(key_share=True)).one()
 
 
 def submit_run(

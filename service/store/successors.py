@@ -24,7 +24,8 @@ from service.store.attempts import record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow
 from service.store.resumption import beginnings
-from service.store.submission import require_room, take_turn
+from service.store.submission import require_room
+from service.store.turns import take_turn
 from service.store.wishes import locked, locked_sweep, states_of
 
 # A checkpoint would only bring back what ended the run.

@@ -19,7 +19,8 @@ from service.store import searches
 from service.store.attempts import lock_run, record
 from service.store.db import database_now
 from service.store.models import EventRow, RunRow, SweepRow
-from service.store.submission import WAITS_IN, require_room, take_turn
+from service.store.submission import WAITS_IN, require_room
+from service.store.turns import take_turn
 
 _MOVES_ON = RunRow.state.not_in(sorted(lifecycle.TERMINAL))
 

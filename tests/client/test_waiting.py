@@ -172,7 +172,7 @@ def test_a_notebook_has_one_output_that_is_drawn_anew(monkeypatch: pytest.Monkey
         return Handle()
 
     module = types.ModuleType("IPython.display")
-    module.display = display  # type: ignore[attr-defined]
+    module.__dict__["display"] = display
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     picture = Notebook()
     for text in ("[red]one <b>[/]", "two"):

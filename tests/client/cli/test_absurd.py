@@ -94,9 +94,9 @@ def test_the_client_says_what_is_wrong_with_a_request_before_it_is_sent(client: 
         (lambda: client.runs.submit(RUN, priority=101), "priority must be at most 100; got 101."),
         (lambda: client.results.series([one], points=3), "points must be at least 5; got 3."),
         (lambda: client.runs.compare(one), "run_ids must have at least 2 items"),
-        (lambda: client.runs.submit("tiny.yaml"), "Path('tiny.yaml')"),  # type: ignore[arg-type]
+        (lambda: client.runs.submit("tiny.yaml"), "Path('tiny.yaml')"),  # type: ignore[arg-type] # that is the mistake
         (lambda: client.runs.get("last"), "'last' is no whole id"),
-        (lambda: client.runs.get(client.runs.get(one)), "`.id`"),  # type: ignore[arg-type]
+        (lambda: client.runs.get(client.runs.get(one)), "`.id`"),  # type: ignore[arg-type] # that is the mistake
     ):
         with pytest.raises(SpecError) as caught:
             wrong()

@@ -11,24 +11,8 @@ import pytest
 from prolu.client import Client
 from prolu.client.cli.app import BAD_INPUT, NOT_YOURS, OK
 from tests.client.conftest import Prolu
-from tests.client.desk import RUN, Desk
-from tests.offline.conftest import DOCUMENT, Run, train_run
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of some steps, with real files."""
-    return train_run(tmp_path_factory.mktemp("trained"), DOCUMENT)
-
-
-@pytest.fixture
-def served(client: Client, desk: Desk, trained: Run) -> UUID:
-    """A run of the service whose checkpoint is that of the trained one."""
-    run = client.runs.submit(DOCUMENT).id
-    desk.claim()
-    files = {path.name: path.read_bytes() for path in Path(trained.folder).iterdir() if path.name != "manifest.json"}
-    desk.report(run, desk.checkpoint(run, 12, final=True, contents=files))
-    return run
+from tests.client.desk import RUN
+from tests.offline.conftest import Run
 
 
 def test_a_run_of_the_service_is_evaluated_as_it_was_at_its_end(

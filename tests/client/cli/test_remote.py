@@ -16,26 +16,9 @@ from prolu.client.errors import DownloadFailed
 from service.store import chore_work
 from tests.client.conftest import Prolu
 from tests.client.desk import Desk, Running
-from tests.offline.conftest import DOCUMENT, Run, train_run
+from tests.offline.conftest import DOCUMENT, Run
 from workers.chore import do
 from workers.messages import ChoreOrder
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of some steps, with real files."""
-    return train_run(tmp_path_factory.mktemp("trained"), DOCUMENT)
-
-
-@pytest.fixture
-def served(client: Client, desk: Desk, trained: Run) -> UUID:
-    """A run of the service whose checkpoint is that of the trained one."""
-    run = client.runs.submit(DOCUMENT).id
-    desk.claim()
-    files = {path.name: path.read_bytes() for path in Path(trained.folder).iterdir() if path.is_file()}
-    del files["manifest.json"]
-    desk.report(run, desk.checkpoint(run, 12, final=True, contents=files))
-    return run
 
 
 def do_chores(desk: Desk) -> None:

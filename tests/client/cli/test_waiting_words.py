@@ -10,6 +10,7 @@ from prolu.client.cli.app import BAD_INPUT, FAILED
 from prolu.client.cli.watching import _Resting
 from prolu.client.runs import Runs
 from prolu.client.sweeps import Sweeps
+from prolu.client.wire import RunState
 from tests.client.conftest import Prolu
 from tests.client.desk import SWEEP
 
@@ -42,8 +43,9 @@ def test_waiting_for_what_is_paused_says_so_once_and_how_it_goes_on(
     _, _, said = prolu("wait", str(sweep.id), "--timeout", "0")
     assert f"is paused; resume it with: prolu resume {str(sweep.id)[-8:]}" in said
     resting = _Resting("sweep 12345678")
-    for states in ({"paused": 3}, {"paused": 3}, {"paused": 2, "running": 1}):
-        resting.tell(states)  # type: ignore[arg-type]
+    looks: list[dict[RunState, int]] = [{"paused": 3}, {"paused": 3}, {"paused": 2, "running": 1}]
+    for states in looks:
+        resting.tell(states)
     assert prolu("version")[2].count("is paused") == 1
 
 

@@ -268,7 +268,7 @@ def test_a_run_that_others_begin_to_refer_to_keeps_its_checkpoint(
         digest = session.scalars(select(RunRow.digest)).one()
     other = threading.Thread(target=delete)
     with database.begin() as session:
-        (source,) = reuse.held(session, [digest]).values()
+        (source,) = reuse.held(session, [digest], owner_id=owner_id).values()
         other.start()
         other.join(0.3)
         queue.submit_run(session, owner_id=owner_id, spec=run_spec(), priority=50, reused=source)

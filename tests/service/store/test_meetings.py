@@ -20,8 +20,9 @@ from service.store import extension, queue, reports, successors, wishes
 from service.store.db import Database
 from service.store.models import RunRow
 from service.store.reports import Delivery
-from service.store.submission import require_room, take_turn
+from service.store.submission import require_room
 from service.store.successors import Again
+from service.store.turns import take_turn
 from tests.service.store.operations import claim, run_of, say
 from tests.service.store.specs import metric, run_spec, sweep_spec
 
